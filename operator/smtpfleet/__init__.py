@@ -1,0 +1,1 @@
+"""smtpfleet: fleets of SMTP relays on Kubernetes that lose no acknowledged message."""

@@ -1,0 +1,82 @@
+"""What agents answer to ``GET /status``: read by the operator, the command line and tests."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class _StatusModel(BaseModel):
+    # An operator reads answers of older and newer agents: unknown fields are ignored, new ones have defaults.
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+
+class Intake(StrEnum):
+    """Whether a relay takes mail. Closed is a promise: no listener for clients is open any more."""
+
+    OPEN = "Open"
+    DRAINING = "Draining"
+    CLOSED = "Closed"
+
+
+class PostfixState(StrEnum):
+    """What the relay's Postfix does."""
+
+    STARTING = "Starting"
+    RUNNING = "Running"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+
+
+class QueueCounts(_StatusModel):
+    """Messages by queue directory. ``incoming`` counts complete files only, ``receiving`` the others."""
+
+    maildrop: int = 0
+    incoming: int = 0
+    receiving: int = 0
+    active: int = 0
+    deferred: int = 0
+    hold: int = 0
+    corrupt: int = 0
+
+    @property
+    def backlog(self) -> int:
+        """Messages that are ready to be sent now."""
+        return self.maildrop + self.incoming + self.active
+
+    @property
+    def total(self) -> int:
+        """Every message that would be lost with the volume, half-received ones not counted."""
+        return self.backlog + self.deferred + self.hold + self.corrupt
+
+
+class RelayStatus(_StatusModel):
+    """A relay's answer."""
+
+    relay: str
+    incarnation: str = ""
+    table_revision: str = ""
+    table_error: str = ""
+    intake: Intake = Intake.OPEN
+    postfix: PostfixState = PostfixState.STARTING
+    queue: QueueCounts = Field(default_factory=QueueCounts)
+    sessions: int = 0
+    oldest_active_s: float = 0.0
+
+
+class ServerStatus(_StatusModel):
+    """One relay as a balancer's HAProxy sees it; ``state`` in HAProxy's words (UP, DOWN, DRAIN, MAINT …)."""
+
+    name: str
+    state: str
+    weight: int
+    sessions: int = 0
+
+
+class BalancerStatus(_StatusModel):
+    """A balancer's answer."""
+
+    balancer: str
+    table_revision: str = ""
+    table_error: str = ""
+    servers: tuple[ServerStatus, ...] = ()

@@ -1,0 +1,94 @@
+"""Names, labels, annotations and ports that charts, docs, agents and outside tests rely on."""
+
+from typing import Final
+
+GROUP: Final = "smtpfleet.io"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "SmtpPool"
+PLURAL: Final = "smtppools"
+FIELD_MANAGER: Final = "smtpfleet"
+
+POOL_LABEL: Final = f"{GROUP}/pool"
+RELAY_LABEL: Final = f"{GROUP}/relay"
+COMPONENT_LABEL: Final = "app.kubernetes.io/component"
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+
+PAUSED_ANNOTATION: Final = f"{GROUP}/paused"
+DRAIN_ANNOTATION: Final = f"{GROUP}/drain"
+WEIGHT_ANNOTATION: Final = f"{GROUP}/weight"
+APPLIED_ANNOTATION: Final = f"{GROUP}/applied"
+"""On a child: digest of what the operator applied last, so that a field it stops setting is noticed."""
+
+COMPONENT_RELAY: Final = "relay"
+COMPONENT_BALANCER: Final = "balancer"
+COMPONENT_OPERATOR: Final = "operator"
+
+# Relays and balancers listen on the same numbers: a HAProxy server without a port is connected to on the
+# port the client came in by, so one backend, one weight and one check serve every submission port.
+SMTP_PORT: Final = 2525
+SUBMISSION_PORT: Final = 2587
+# Relay only: an smtpd with its own process limit for the balancers' checks, and the line the agent answers.
+CHECK_PORT: Final = 10026
+AGENT_CHECK_PORT: Final = 10027
+# Agents' read-only HTTP: /healthz /readyz /status /metrics.
+HTTP_PORT: Final = 8080
+# HAProxy's own HTTP, which needs no agent: /healthz for the kubelet, /metrics of HAProxy itself.
+HAPROXY_HEALTH_PORT: Final = 8404
+
+BALANCER_RUN_DIRECTORY: Final = "/run/smtpfleet"
+"""Shared by HAProxy and its agent: the configuration and the sockets of worker and master."""
+HAPROXY_COMMAND: Final = (
+    "haproxy",
+    "-W",
+    "-S",
+    f"{BALANCER_RUN_DIRECTORY}/master.sock,mode,600,level,admin",
+    "-f",
+    f"{BALANCER_RUN_DIRECTORY}/haproxy.cfg",
+)
+"""What the balancer's ``haproxy`` container runs: master and worker, reloaded through the master's socket."""
+
+SERVICE_SMTP_PORT: Final = 25
+SERVICE_SUBMISSION_PORT: Final = 587
+
+ROUTING_KEY: Final = "routing.json"
+ROUTING_DIRECTORY: Final = "/etc/smtpfleet/routing"
+"""Where agents find the mounted ConfigMap when the API server is away."""
+
+QUEUE_VOLUME_DIRECTORY: Final = "/var/spool/smtpfleet"
+"""Mount point of a relay's claim. Postfix's queue is its subdirectory ``postfix``; what the agent keeps
+beside the queue (its incarnation) lives next to it."""
+
+POSTFIX_CONFIGURATION_DIRECTORY: Final = "/run/smtpfleet/postfix"
+"""Where a relay's agent renders main.cf and master.cf; ``MAIL_CONFIG`` of the pod, so that ``kubectl exec``
+of ``mailq``, ``postqueue`` and ``postcat`` finds this Postfix."""
+
+
+def relay_name(pool: str, number: int) -> str:
+    """Name of Deployment, claim and Service of relay ``number`` (from 0)."""
+    return f"{pool}-relay-{number}"
+
+
+def balancer_name(pool: str) -> str:
+    """Name of the balancers' Deployment, budget and network policy."""
+    return f"{pool}-balancer"
+
+
+def relays_name(pool: str) -> str:
+    """Name of the relays' common budget and network policy."""
+    return f"{pool}-relay"
+
+
+def agent_name(pool: str) -> str:
+    """Name of the agents' ServiceAccount, Role and RoleBinding."""
+    return f"{pool}-agent"
+
+
+def routing_name(pool: str) -> str:
+    """Name of the ConfigMap with the routing table."""
+    return f"{pool}-routing"
+
+
+def endpoint(pool: str, namespace: str) -> str:
+    """Where clients of the pool submit mail: ``host:port``."""
+    return f"{pool}.{namespace}.svc:{SERVICE_SUBMISSION_PORT}"

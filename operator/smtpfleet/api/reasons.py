@@ -1,0 +1,65 @@
+"""One vocabulary of condition types, reasons and relay states, used by status, Events, metrics and logs."""
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """Condition types of an SmtpPool. Ready, Reconciling and Stalled follow kstatus."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    AVAILABLE = "Available"
+    QUEUE_HEALTHY = "QueueHealthy"
+    PAUSED = "Paused"
+
+
+class RelayState(StrEnum):
+    """What a relay does for the pool now."""
+
+    STARTING = "Starting"
+    SERVING = "Serving"
+    DEGRADED = "Degraded"
+    DRAINING = "Draining"
+    STRANDED = "Stranded"
+
+
+class Reason(StrEnum):
+    """CamelCase reasons; the same word stands in condition, Event, metric and log."""
+
+    # the pool
+    ALL_RELAYS_READY = "AllRelaysReady"
+    RELAYS_NOT_READY = "RelaysNotReady"
+    NO_RELAY_AVAILABLE = "NoRelayAvailable"
+    RELAYS_AVAILABLE = "RelaysAvailable"
+    BALANCERS_NOT_READY = "BalancersNotReady"
+    PROGRESSING = "Progressing"
+    ROLLING_OUT = "RollingOut"
+    SCALING_UP = "ScalingUp"
+    SCALING_DOWN = "ScalingDown"
+    RECONCILED = "Reconciled"
+    NAME_CONFLICT = "NameConflict"
+    INVALID_SPEC = "InvalidSpec"
+    REFUSED_BY_API = "RefusedByApi"
+    TABLE_REFUSED = "TableRefused"
+    PAUSED_BY_ANNOTATION = "PausedByAnnotation"
+    NOT_PAUSED = "NotPaused"
+    QUEUES_REPORTED = "QueuesReported"
+    QUEUE_UNKNOWN = "QueueUnknown"
+    QUEUE_EPHEMERAL = "QueueEphemeral"
+    QUEUE_KEPT = "QueueKept"
+    # a relay
+    POD_STARTING = "PodStarting"
+    POD_READY = "PodReady"
+    POD_NOT_READY = "PodNotReady"
+    POD_UNSCHEDULABLE = "PodUnschedulable"
+    POD_MISSING = "PodMissing"
+    AGENT_SILENT = "AgentSilent"
+    DRAIN_REQUESTED = "DrainRequested"
+    SURPLUS = "Surplus"
+    # actions
+    CREATED = "Created"
+    RESTORED = "Restored"
+    REMOVED = "Removed"
+    CLAIM_DELETED = "ClaimDeleted"
+    CLAIM_KEPT = "ClaimKept"

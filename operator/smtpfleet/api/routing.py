@@ -1,0 +1,138 @@
+"""The routing table: what the operator tells the agents of one pool, in one ConfigMap.
+
+Guarantees: a table that parses is complete and safe to act on; equal content has equal ``revision``; an
+agent of format 1 reads every later table of format 1, because fields are only ever added (agents ignore
+those they do not know).
+"""
+
+import hashlib
+import ipaddress
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.alias_generators import to_camel
+
+from smtpfleet.api.pool import BalancingMethod, Smarthost
+from smtpfleet.api.postfix_parameters import is_owned, is_parameter_name
+from smtpfleet.api.values import HostName, TrustedNetwork
+
+
+class TableError(ValueError):
+    """The text is no routing table of a format this agent knows; the message says why."""
+
+
+class RouteState(StrEnum):
+    """What the operator wants of a relay. It is about intake only: a relay always delivers what it has."""
+
+    SERVING = "Serving"
+    DRAINING = "Draining"
+
+
+class _TableModel(BaseModel):
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+
+def _one_line(value: str) -> str:
+    if any(character in value for character in "\r\n\0"):
+        raise ValueError("must be one line")
+    return value
+
+
+OneLine = Annotated[str, AfterValidator(_one_line)]
+
+
+class RelayRoute(_TableModel):
+    """One relay. ``weight`` is relative, 0 to 100; 0 gives it no new connection."""
+
+    name: OneLine = Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
+    address: str
+    weight: int = Field(ge=0, le=100)
+    state: RouteState = RouteState.SERVING
+    incarnation: str | None = None
+
+    @field_validator("address")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        return str(ipaddress.ip_address(value))
+
+
+class SubmissionTable(_TableModel):
+    """Who may hand in mail."""
+
+    trusted_networks: tuple[TrustedNetwork, ...]
+    message_size_limit_bytes: int = Field(gt=0)
+
+
+class SmarthostRoute(Smarthost):
+    """The spec's smarthost in the table: an agent ignores what a later operator says about it."""
+
+    # from_attributes: a Smarthost of the spec is taken as it is.
+    model_config = Smarthost.model_config | {"extra": "ignore", "from_attributes": True}
+
+
+class DeliveryTable(_TableModel):
+    """Where mail goes. No smarthost means the MX of each recipient."""
+
+    smarthost: SmarthostRoute | None = None
+    queue_lifetime_s: int = Field(gt=0)
+
+
+class RoutingTable(_TableModel):
+    """Everything the agents of one pool act on."""
+
+    format: Literal[1] = 1
+    pool: OneLine
+    namespace: OneLine
+    hostname: HostName = Field(min_length=1)
+    method: BalancingMethod
+    submission: SubmissionTable
+    delivery: DeliveryTable
+    postfix: dict[str, OneLine] = Field(default_factory=dict)
+    relays: tuple[RelayRoute, ...] = ()
+
+    @field_validator("postfix")
+    @classmethod
+    def _safe_parameters(cls, value: dict[str, str]) -> dict[str, str]:
+        if owned := sorted(parameter for parameter in value if is_owned(parameter)):
+            raise ValueError(f"set by the operator itself: {', '.join(owned)}")
+        if misnamed := sorted(parameter for parameter in value if not is_parameter_name(parameter)):
+            raise ValueError(f"no main.cf parameters: {misnamed}")
+        return dict(sorted(value.items()))  # equal content, equal text
+
+    @field_validator("relays")
+    @classmethod
+    def _unique_names(cls, value: tuple[RelayRoute, ...]) -> tuple[RelayRoute, ...]:
+        if len({relay.name for relay in value}) != len(value):
+            raise ValueError("two relays of one name")
+        return value
+
+    @cached_property
+    def text(self) -> str:
+        """The ConfigMap's value: canonical JSON, one form for equal content."""
+        return self.model_dump_json(by_alias=True, exclude_none=True, indent=1) + "\n"
+
+    @cached_property
+    def revision(self) -> str:
+        """Twelve hex digits of the content: what agents report as applied."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:12]
+
+    def relay(self, name: str) -> RelayRoute | None:
+        """The entry of one relay, or None if the table does not (or no longer) list it."""
+        return next((relay for relay in self.relays if relay.name == name), None)
+
+
+def parse_table(text: str) -> RoutingTable:
+    """Read a table as an agent found it.
+
+    Raises:
+        TableError: not JSON, another format, or a value that is not safe to act on.
+    """
+    try:
+        return RoutingTable.model_validate_json(text)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'table'}: {problem['msg']}" for problem in error.errors()
+        )
+        raise TableError(problems) from error

@@ -1,0 +1,78 @@
+"""Status of an SmtpPool, as users and other tools read it."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from smtpfleet.api.pool import MAX_RELAYS
+from smtpfleet.api.reasons import ConditionType, RelayState
+from smtpfleet.api.values import ApiModel
+
+Text = Annotated[str, StringConstraints(max_length=1024)]
+
+
+class Condition(ApiModel):
+    """A condition as metav1.Condition has it. ``last_transition_time`` changes only with ``status``."""
+
+    type: ConditionType = Field(description="Type of the condition.")
+    status: Annotated[str, StringConstraints(max_length=7, pattern="^(True|False|Unknown)$")] = Field(
+        description="True, False or Unknown."
+    )
+    observed_generation: int = Field(ge=0, description="Generation of the spec it was seen for.")
+    last_transition_time: str = Field(
+        description="When status changed last (RFC 3339).", json_schema_extra={"format": "date-time"}
+    )
+    reason: Annotated[str, StringConstraints(max_length=64, pattern="^[A-Za-z]+$")] = Field(
+        description="One CamelCase word for programs."
+    )
+    message: Text = Field(default="", description="A sentence for people.")
+
+
+class RelayEntry(ApiModel):
+    """One relay as the operator sees it."""
+
+    name: Annotated[str, StringConstraints(max_length=253)] = Field(description="Name of the relay.")
+    node: Annotated[str, StringConstraints(max_length=253)] = Field(
+        default="", description="Node it runs on."
+    )
+    state: RelayState = Field(description="What it does for the pool now.")
+    weight: int = Field(ge=0, le=100, description="Relative weight in the balancers.")
+    backlog: int = Field(default=0, ge=0, description="Messages ready to be sent now, two digits.")
+    deferred: int = Field(default=0, ge=0, description="Messages waiting for a retry, two digits.")
+    since: str = Field(
+        description="When the state changed last (RFC 3339).", json_schema_extra={"format": "date-time"}
+    )
+    reason: Annotated[str, StringConstraints(max_length=64)] = Field(
+        description="One CamelCase word for programs."
+    )
+    message: Text = Field(default="", description="A sentence for people.")
+
+
+class SmtpPoolStatus(ApiModel):
+    """What the operator has seen and done."""
+
+    observed_generation: int = Field(default=0, ge=0, description="Generation of the spec acted on last.")
+    desired_replicas: int = Field(default=0, ge=0, description="Relays that the operator aims at now.")
+    replicas: int = Field(default=0, ge=0, description="Relays that exist.")
+    ready_replicas: int = Field(default=0, ge=0, description="Relays that take mail.")
+    ready_of_desired: str = Field(
+        default="", max_length=16, description="Relays that take mail, of those wanted: 3/3."
+    )
+    selector: str = Field(
+        default="", max_length=512, description="Label selector of the relays' pods (scale subresource)."
+    )
+    backlog: int = Field(default=0, ge=0, description="Messages ready to be sent now, two digits.")
+    deferred: int = Field(default=0, ge=0, description="Messages waiting for a retry, two digits.")
+    endpoint: str = Field(default="", max_length=320, description="Where clients submit: host:port.")
+    conditions: tuple[Condition, ...] = Field(
+        default=(),
+        max_length=16,
+        description="Conditions by type.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    relays: tuple[RelayEntry, ...] = Field(
+        default=(),
+        max_length=MAX_RELAYS,
+        description="Relays by name.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
