@@ -1,0 +1,167 @@
+"""The conditions of a pool: observations, each with one reason of the common vocabulary.
+
+Ready, Reconciling and Stalled follow kstatus, so that ``kubectl wait``, Flux and Argo CD understand them.
+Messages name relays, never counts of messages, so that they only change when something happens.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from smtpfleet.api.reasons import ConditionType, Reason, RelayState
+from smtpfleet.api.status import Condition, RelayEntry
+from smtpfleet.domain.facts import Pool
+from smtpfleet.domain.plan import Plan
+from smtpfleet.domain.relay_entries import silent, takes_mail
+
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that only a person can put right."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A condition without its times: ``True``, ``False`` or ``Unknown``, and why."""
+
+    status: str
+    reason: Reason
+    message: str = ""
+
+
+Verdicts = dict[ConditionType, Verdict]
+
+
+def judge(pool: Pool, plan: Plan, relays: Sequence[RelayEntry], problems: Sequence[Problem]) -> Verdicts:
+    """All conditions of a pool whose spec could be read."""
+    stalled = _stalled([*problems, *_refused_tables(relays)])
+    return {
+        ConditionType.READY: _ready(pool, plan, relays, stalled),
+        ConditionType.RECONCILING: _reconciling(pool, plan),
+        ConditionType.STALLED: stalled,
+        ConditionType.AVAILABLE: _available(pool, relays),
+        ConditionType.QUEUE_HEALTHY: _queue_healthy(pool, relays),
+        ConditionType.PAUSED: _paused(pool),
+    }
+
+
+def dated(
+    verdicts: Verdicts, previous: Sequence[Condition], *, generation: int, now: str
+) -> tuple[Condition, ...]:
+    """Conditions with times: ``lastTransitionTime`` changes only with the status."""
+    before = {condition.type: condition for condition in previous}
+    return tuple(
+        Condition(
+            type=kind,
+            status=verdict.status,
+            observed_generation=generation,
+            last_transition_time=(
+                before[kind].last_transition_time
+                if kind in before and before[kind].status == verdict.status
+                else now
+            ),
+            reason=verdict.reason,
+            message=verdict.message[:1024],
+        )
+        for kind, verdict in verdicts.items()
+    )
+
+
+def listing(names: Iterable[str]) -> str:
+    """At most five names, and how many more."""
+    ordered = list(names)
+    more = f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else ""
+    return ", ".join(ordered[:_NAMED]) + more
+
+
+def _stalled(problems: Sequence[Problem]) -> Verdict:
+    if not problems:
+        return Verdict("False", Reason.RECONCILED)
+    return Verdict("True", problems[0].reason, "; ".join(problem.message for problem in problems))
+
+
+def _refused_tables(relays: Sequence[RelayEntry]) -> list[Problem]:
+    refusing = [entry for entry in relays if entry.reason == Reason.TABLE_REFUSED]
+    if not refusing:
+        return []
+    names = listing(entry.name for entry in refusing)
+    return [Problem(Reason.TABLE_REFUSED, f"{names}: {refusing[0].message}")]
+
+
+def _ready(pool: Pool, plan: Plan, relays: Sequence[RelayEntry], stalled: Verdict) -> Verdict:
+    taking = sum(map(takes_mail, relays))
+    if stalled.status == "True":
+        return Verdict("False", stalled.reason, stalled.message)
+    if taking < plan.desired:
+        return Verdict("False", Reason.RELAYS_NOT_READY, f"{taking} of {plan.desired} relays take mail")
+    balancer = pool.balancer
+    if balancer is None or balancer.ready < pool.spec.balancing.replicas:
+        ready = balancer.ready if balancer else 0
+        message = f"{ready} of {pool.spec.balancing.replicas} balancers are ready"
+        return Verdict("False", Reason.BALANCERS_NOT_READY, message)
+    return Verdict("True", Reason.ALL_RELAYS_READY, f"{taking} relays take mail")
+
+
+def _reconciling(pool: Pool, plan: Plan) -> Verdict:
+    if pool.paused:
+        return Verdict("False", Reason.PAUSED_BY_ANNOTATION)
+    under_way = next(_under_way(pool, plan), None)
+    return under_way or Verdict("False", Reason.RECONCILED)
+
+
+def _under_way(pool: Pool, plan: Plan) -> Iterator[Verdict]:
+    """Everything that is not yet as the spec asks, the most telling first."""
+    staying = [relay for relay in pool.relays if relay.exists and relay.name not in plan.scale.leaving]
+    missing = len(plan.scale.new) + sum(relay.deployment is None for relay in staying)
+    if missing:
+        yield Verdict("True", Reason.SCALING_UP, f"{missing} relays are being created")
+    if plan.scale.leaving:
+        names = listing(sorted(plan.scale.leaving))
+        yield Verdict("True", Reason.SCALING_DOWN, f"{names} deliver what they have, then go")
+    outdated = [relay.name for relay in staying if relay.deployment and relay.deployment.outdated]
+    if outdated:
+        message = f"{listing(outdated)} still run with an earlier pod template"
+        yield Verdict("True", Reason.ROLLING_OUT, message)
+    starting = [relay.name for relay in staying if relay.deployment and not relay.deployment.current]
+    if starting:
+        yield Verdict("True", Reason.PROGRESSING, f"{listing(starting)} are being started")
+    if pool.balancer is None or not pool.balancer.current:
+        yield Verdict("True", Reason.PROGRESSING, "balancers are being started")
+
+
+def _available(pool: Pool, relays: Sequence[RelayEntry]) -> Verdict:
+    if not any(map(takes_mail, relays)):
+        return Verdict("False", Reason.NO_RELAY_AVAILABLE, "no relay takes mail")
+    if pool.balancer is None or pool.balancer.ready == 0:
+        return Verdict("False", Reason.BALANCERS_NOT_READY, "no balancer is ready")
+    return Verdict("True", Reason.RELAYS_AVAILABLE)
+
+
+def _queue_healthy(pool: Pool, relays: Sequence[RelayEntry]) -> Verdict:
+    stranded = [entry.name for entry in relays if entry.state is RelayState.STRANDED]
+    if stranded:
+        return Verdict(
+            "False", Reason.QUEUE_KEPT, f"{listing(stranded)}: the queue is kept but cannot be reached now"
+        )
+    ephemeral = [relay.name for relay in pool.relays if relay.exists and relay.ephemeral]
+    if ephemeral:
+        return Verdict(
+            "False",
+            Reason.QUEUE_EPHEMERAL,
+            f"{listing(ephemeral)}: acknowledged mail is lost with the pod (relay.storage.ephemeral)",
+        )
+    unknown = [relay.name for relay in pool.relays if relay.exists and silent(relay)]
+    if unknown or not relays:
+        return Verdict("Unknown", Reason.QUEUE_UNKNOWN, f"no report of {listing(unknown) or 'any relay'}")
+    return Verdict("True", Reason.QUEUES_REPORTED)
+
+
+def _paused(pool: Pool) -> Verdict:
+    if pool.paused:
+        return Verdict("True", Reason.PAUSED_BY_ANNOTATION, "nothing of the pool is changed")
+    relays = [relay.name for relay in pool.relays if relay.exists and relay.paused]
+    return Verdict("False", Reason.NOT_PAUSED, f"but by annotation: {listing(relays)}" if relays else "")

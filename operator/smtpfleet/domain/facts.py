@@ -1,0 +1,124 @@
+"""What the operator has seen of one pool, in the terms its decisions need: no Kubernetes objects here."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from smtpfleet.api.agent_status import RelayStatus
+from smtpfleet.api.pool import SmtpPoolSpec
+from smtpfleet.api.routing import RoutingTable
+from smtpfleet.api.status import SmtpPoolStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A Deployment of relays (``wanted`` is 1) or balancers.
+
+    Attributes:
+        ready: replicas that are ready, of whatever template.
+        current: its controller has seen the last change, and all its replicas are of the current template.
+        outdated: its pod template is not what the spec asks for now.
+        leaving: it is being deleted.
+    """
+
+    wanted: int = 1
+    ready: int = 0
+    current: bool = False
+    outdated: bool = False
+    leaving: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether the current template is all that runs, and every replica of it is ready."""
+        return self.current and self.ready >= self.wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A relay's claim. ``bound``: it has (or is about to have) a volume, so there may be mail on it."""
+
+    bound: bool = True
+    leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod of a relay. ``running``: its containers were started, so its agent may answer."""
+
+    uid: str
+    node: str = ""
+    address: str = ""
+    running: bool = False
+    ready: bool = False
+    leaving: bool = False
+    trouble: str = ""
+    """Why it does not run, in the scheduler's or the kubelet's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentReport:
+    """The last answer of a relay's agent. ``pod_uid`` says which pod's; ``age_s`` how long ago."""
+
+    status: RelayStatus
+    pod_uid: str
+    age_s: float
+
+
+class Wish(StrEnum):
+    """What a person asked of a relay by annotation."""
+
+    NONE = "None"
+    DRAIN = "Drain"
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """One relay, as far as anything of it exists. ``address`` is its Service's."""
+
+    name: str
+    number: int
+    deployment: Deployment | None = None
+    claim: Claim | None = None
+    service: bool = False
+    address: str = ""
+    pods: tuple[Pod, ...] = ()
+    agent: AgentReport | None = None
+    ephemeral: bool = False
+    wish: Wish = Wish.NONE
+    weight_bound: int = 100
+    paused: bool = False
+
+    @property
+    def pod(self) -> Pod | None:
+        """The pod that is the relay now: one that stays before one that goes."""
+        return min(self.pods, key=lambda pod: (pod.leaving, not pod.ready, not pod.running), default=None)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its pod takes mail, as the kubelet sees it."""
+        return self.pod is not None and self.pod.ready and not self.pod.leaving
+
+    @property
+    def doomed(self) -> bool:
+        """Its volume goes when its pod goes: it must take no more mail, whoever deleted the claim."""
+        return self.claim is not None and self.claim.leaving
+
+    @property
+    def exists(self) -> bool:
+        """Whether it has, or may have, a queue: what is left of a removed relay does not count."""
+        return self.deployment is not None or (self.claim is not None and not self.claim.leaving)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """An SmtpPool and what belongs to it."""
+
+    name: str
+    namespace: str
+    generation: int
+    spec: SmtpPoolSpec
+    paused: bool = False
+    relays: tuple[Relay, ...] = ()
+    balancer: Deployment | None = None
+    table: RoutingTable | None = None
+    """The routing table that the agents can read now."""
+    previous: SmtpPoolStatus = field(default_factory=SmtpPoolStatus)

@@ -1,0 +1,16 @@
+"""Numbers as a status shows them: steady enough not to be written all the time."""
+
+from datetime import UTC, datetime
+
+
+def two_digits(count: int) -> int:
+    """``count`` rounded to two significant digits: 1234 is 1200, 99 is 99. Never 0 unless nothing is there."""
+    if count < 100:
+        return count
+    unit: int = 10 ** (len(str(count)) - 2)
+    return (count + unit // 2) // unit * unit
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC with whole seconds, as Kubernetes writes times."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

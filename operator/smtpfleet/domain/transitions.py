@@ -1,0 +1,77 @@
+"""Which Events a change of status is worth: transitions only, with the conditions' own words."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from smtpfleet.api.reasons import ConditionType, Reason
+from smtpfleet.api.status import Condition, SmtpPoolStatus
+
+
+class Severity(StrEnum):
+    """The two types of an Event."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An Event about a pool."""
+
+    severity: Severity
+    reason: Reason
+    message: str
+    action: str
+
+
+_BAD: Final = {
+    ConditionType.READY: "False",
+    ConditionType.STALLED: "True",
+    ConditionType.AVAILABLE: "False",
+    ConditionType.QUEUE_HEALTHY: "False",
+}
+_TOLD: Final = frozenset(ConditionType) - {ConditionType.RECONCILING}
+
+
+def notes(old: SmtpPoolStatus, new: SmtpPoolStatus) -> tuple[Note, ...]:
+    """Events for what changed between two statuses.
+
+    A pool's first status tells only what is wrong: that it is not ready yet is no news.
+    """
+    before = {condition.type: condition for condition in old.conditions}
+    return tuple(
+        note
+        for condition in new.conditions
+        if condition.type in _TOLD and (note := _note(before.get(condition.type), condition))
+    )
+
+
+def is_settled(status: SmtpPoolStatus, generation: int) -> bool:
+    """Whether nothing was under way when the status was written, and the spec is still the same."""
+    reconciling = next(
+        (condition for condition in status.conditions if condition.type is ConditionType.RECONCILING), None
+    )
+    return (
+        status.observed_generation == generation
+        and reconciling is not None
+        and reconciling.status == "False"
+        and reconciling.reason == Reason.RECONCILED
+    )
+
+
+def _note(before: Condition | None, after: Condition) -> Note | None:
+    bad = _BAD.get(after.type) == after.status
+    if before is None:
+        return _told(after, Severity.WARNING) if bad and after.type is ConditionType.STALLED else None
+    stalled_anew = after.type is ConditionType.STALLED and bad and before.message != after.message
+    if before.status == after.status and not stalled_anew:
+        return None
+    if "Unknown" in {before.status, after.status} and not bad:
+        return None  # a relay that starts has not reported yet
+    return _told(after, Severity.WARNING if bad else Severity.NORMAL)
+
+
+def _told(condition: Condition, severity: Severity) -> Note:
+    message = condition.message or f"{condition.type} is {condition.status}"
+    return Note(severity, Reason(condition.reason), message, action=str(condition.type))

@@ -1,0 +1,45 @@
+"""The identity of a pool's pods: they may read one object, their routing table, and nothing else."""
+
+from smtpfleet.api import names
+from smtpfleet.resources.marks import metadata
+from smtpfleet.resources.pool import Object, Pool
+
+
+def service_account(pool: Pool) -> Object:
+    """The account of relays and balancers."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata(pool, names.agent_name(pool.name)),
+        # Pods ask for the token themselves: nothing else that runs under this account gets one by accident.
+        "automountServiceAccountToken": False,
+    }
+
+
+def role(pool: Pool) -> Object:
+    """Reading the routing table. ``resourceNames`` also covers list and watch with a field selector on it."""
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": metadata(pool, names.agent_name(pool.name)),
+        "rules": [
+            {
+                "apiGroups": [""],
+                "resources": ["configmaps"],
+                "resourceNames": [names.routing_name(pool.name)],
+                "verbs": ["get", "list", "watch"],
+            }
+        ],
+    }
+
+
+def role_binding(pool: Pool) -> Object:
+    """The account's right to that role."""
+    name = names.agent_name(pool.name)
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": metadata(pool, name),
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": pool.namespace}],
+    }

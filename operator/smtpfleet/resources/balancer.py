@@ -1,0 +1,139 @@
+"""The balancers: a Deployment of HAProxy with its agent beside it, and the Service that clients use.
+
+Guarantees: the pods are admitted by Pod Security "restricted"; HAProxy starts from a configuration that an
+init container has rendered from the mounted routing table, so it needs neither its agent nor the API server.
+"""
+
+from typing import Any, Final
+
+from smtpfleet.api import names
+from smtpfleet.resources.marks import labels, metadata, selector
+from smtpfleet.resources.placement import spread
+from smtpfleet.resources.pods import (
+    container_security,
+    environment,
+    http_probe,
+    memory_volume,
+    routing_mount,
+    routing_volume,
+)
+from smtpfleet.resources.pool import Object, Pool
+
+USER: Final = 65534
+GRACE_S: Final = 60
+"""Time for open sessions to end after the soft stop."""
+LEAVE_S: Final = 5
+"""How long a stopping balancer still takes connections: until every node has taken it out of the Service."""
+_RUN: Final = "run"
+
+
+def balancer_deployment(pool: Pool) -> Object:
+    """The balancers. A new pod is ready before an old one goes."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(pool, names.balancer_name(pool.name), component=names.COMPONENT_BALANCER),
+        "spec": {
+            "replicas": pool.spec.balancing.replicas,
+            "revisionHistoryLimit": 2,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "selector": {"matchLabels": selector(pool, component=names.COMPONENT_BALANCER)},
+            "template": {
+                "metadata": {
+                    "labels": labels(pool, component=names.COMPONENT_BALANCER),
+                    "annotations": {"kubectl.kubernetes.io/default-container": "haproxy"},
+                },
+                "spec": _pod(pool),
+            },
+        },
+    }
+
+
+def pool_service(pool: Pool) -> Object:
+    """What clients of the pool connect to."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(pool, pool.name, component=names.COMPONENT_BALANCER),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": selector(pool, component=names.COMPONENT_BALANCER),
+            "ports": [
+                _port("smtp", names.SERVICE_SMTP_PORT, names.SMTP_PORT),
+                _port("submission", names.SERVICE_SUBMISSION_PORT, names.SUBMISSION_PORT),
+            ],
+        },
+    }
+
+
+def _port(name: str, port: int, target: int) -> dict[str, Any]:
+    return {"name": name, "appProtocol": name, "port": port, "targetPort": target, "protocol": "TCP"}
+
+
+def _pod(pool: Pool) -> dict[str, Any]:
+    return {
+        "serviceAccountName": names.agent_name(pool.name),
+        "automountServiceAccountToken": True,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_S,
+        "securityContext": {
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "initContainers": [_render(pool)],
+        "containers": [_haproxy(pool), _agent(pool)],
+        "volumes": [memory_volume(_RUN), routing_volume(pool)],
+    } | spread(pool, component=names.COMPONENT_BALANCER)
+
+
+def _render(pool: Pool) -> dict[str, Any]:
+    return _agent_container(pool, "render", "render") | {
+        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}
+    }
+
+
+def _agent(pool: Pool) -> dict[str, Any]:
+    # No readiness and no startup probe: whether the agent is well says nothing about the traffic.
+    return _agent_container(pool, "agent", "run") | {
+        "ports": [{"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"}],
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
+        "livenessProbe": http_probe("/healthz", names.HTTP_PORT, period_s=10, failures=6)
+        | {"initialDelaySeconds": 10},
+    }
+
+
+def _agent_container(pool: Pool, name: str, command: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "image": pool.images.balancer,
+        "command": ["python3", "-m", "smtpfleet.balancer", command],
+        "env": environment(pool),
+        "securityContext": container_security(),
+        "volumeMounts": [_run_mount(), routing_mount()],
+    }
+
+
+def _haproxy(pool: Pool) -> dict[str, Any]:
+    health = names.HAPROXY_HEALTH_PORT
+    ports = {"smtp": names.SMTP_PORT, "submission": names.SUBMISSION_PORT, "health": health}
+    return {
+        "name": "haproxy",
+        "image": pool.images.balancer,
+        "command": list(names.HAPROXY_COMMAND),
+        "ports": [
+            {"name": name, "containerPort": number, "protocol": "TCP"} for name, number in ports.items()
+        ],
+        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
+        "securityContext": container_security(),
+        "startupProbe": http_probe("/healthz", health, period_s=1, failures=60),
+        "livenessProbe": http_probe("/healthz", health, period_s=10, failures=6),
+        "readinessProbe": http_probe("/healthz", health, period_s=2, failures=2),
+        "lifecycle": {"preStop": {"sleep": {"seconds": LEAVE_S}}},
+        "volumeMounts": [_run_mount()],
+    }
+
+
+def _run_mount() -> dict[str, Any]:
+    return {"name": _RUN, "mountPath": names.BALANCER_RUN_DIRECTORY}

@@ -1,0 +1,57 @@
+"""NetworkPolicies: who may talk to the pods of a pool.
+
+The relays' SMTP ports believe the client address in the PROXY header, so whoever reaches them can claim to be
+in a trusted network: only this pool's balancers may. Read-only HTTP is open inside the cluster, for the
+operator, for Prometheus and for tests. Nothing limits what relays send: where mail goes is not known.
+"""
+
+from typing import Any, Final
+
+from smtpfleet.api import names
+from smtpfleet.resources.marks import metadata, selector
+from smtpfleet.resources.pool import Object, Pool
+
+_IN_CLUSTER: Final[list[dict[str, Any]]] = [{"namespaceSelector": {}}]
+
+
+def relay_policy(pool: Pool) -> Object:
+    """SMTP from the balancers of this pool, HTTP from the cluster, nothing else."""
+    balancers = [{"podSelector": {"matchLabels": selector(pool, component=names.COMPONENT_BALANCER)}}]
+    smtp = _ports(names.SMTP_PORT, names.SUBMISSION_PORT, names.CHECK_PORT, names.AGENT_CHECK_PORT)
+    return _policy(
+        pool,
+        names.relays_name(pool.name),
+        names.COMPONENT_RELAY,
+        [{"from": balancers, "ports": smtp}, {"from": _IN_CLUSTER, "ports": _ports(names.HTTP_PORT)}],
+    )
+
+
+def balancer_policy(pool: Pool) -> Object:
+    """SMTP from anywhere (relays decide who may relay), HTTP from the cluster, nothing else."""
+    http = _ports(names.HTTP_PORT, names.HAPROXY_HEALTH_PORT)
+    return _policy(
+        pool,
+        names.balancer_name(pool.name),
+        names.COMPONENT_BALANCER,
+        [
+            {"ports": _ports(names.SMTP_PORT, names.SUBMISSION_PORT)},
+            {"from": _IN_CLUSTER, "ports": http},
+        ],
+    )
+
+
+def _ports(*ports: int) -> list[dict[str, Any]]:
+    return [{"protocol": "TCP", "port": port} for port in ports]
+
+
+def _policy(pool: Pool, name: str, component: str, ingress: list[dict[str, Any]]) -> Object:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(pool, name, component=component),
+        "spec": {
+            "podSelector": {"matchLabels": selector(pool, component=component)},
+            "policyTypes": ["Ingress"],
+            "ingress": ingress,
+        },
+    }
