@@ -1,0 +1,194 @@
+"""Asks the relays' agents how they are: all of them, about every five seconds, a bounded number at a time.
+
+Answers are kept in memory; what a decision needs for longer stands in the pool's status. A change that a
+decision may depend on is told at once; a change of numbers alone is told as well, but marked so.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import aiohttp
+from pydantic import ValidationError
+
+from smtpfleet.api.agent_status import RelayStatus
+from smtpfleet.api.names import HTTP_PORT
+from smtpfleet.domain.facts import AgentReport
+from smtpfleet.domain.figures import two_digits
+from smtpfleet.domain.relay_entries import SILENT_S
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_S: Final = 5.0
+TIMEOUT_S: Final = 3.0
+_AT_ONCE: Final = 32
+_MOST_PER_SECOND: Final = 100
+"""With more than 500 relays, rounds take longer instead of costing more."""
+_ANSWER_LIMIT_BYTES: Final = 64 * 1024
+_KEPT_S: Final = 300.0
+
+PoolKey = tuple[str, str]
+"""Namespace and name of a pool."""
+
+
+class AgentError(Exception):
+    """An agent did not answer, or not as one; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A relay's pod whose agent is to be asked."""
+
+    relay: str
+    pod_uid: str
+    address: str
+
+
+class Asker(Protocol):
+    """How an agent is asked; :class:`HttpAsker` is the one of production."""
+
+    async def __call__(self, target: Target) -> RelayStatus:
+        """The agent's answer.
+
+        Raises:
+            AgentError: there is none.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: RelayStatus
+    pod_uid: str
+    at: float
+
+
+class HttpAsker:
+    """``GET /status`` of an agent."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def __call__(self, target: Target) -> RelayStatus:
+        """The agent's answer, checked to be that of the relay meant: addresses are used again."""
+        host = f"[{target.address}]" if ":" in target.address else target.address
+        try:
+            async with self._session.get(
+                f"http://{host}:{HTTP_PORT}/status",
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+                allow_redirects=False,
+            ) as response:
+                response.raise_for_status()
+                body = await response.content.read(_ANSWER_LIMIT_BYTES)
+            status = RelayStatus.model_validate_json(body)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValidationError) as error:
+            raise AgentError(f"{type(error).__name__}: {error}") from error
+        if status.relay != target.relay:
+            raise AgentError(f"answered as relay {status.relay}")
+        return status
+
+
+class Agents:
+    """The last answer of every relay.
+
+    Args:
+        ask: asks one agent.
+        changed: is called with a pool's key and whether more than numbers changed.
+        clock: seconds that only ever grow.
+    """
+
+    def __init__(
+        self, ask: Asker, *, changed: Callable[[PoolKey, bool], None], clock: Callable[[], float]
+    ) -> None:
+        self._ask, self._changed, self._clock = ask, changed, clock
+        self._targets: dict[PoolKey, dict[str, Target]] = {}
+        self._answers: dict[tuple[PoolKey, str], _Answer] = {}
+        self._silent: set[tuple[PoolKey, str]] = set()
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def follow(self, key: PoolKey, targets: Iterable[Target]) -> None:
+        """Set which agents of a pool are asked; those not known yet are asked before this returns."""
+        wanted = {target.relay: target for target in targets}
+        before = self._targets.get(key, {})
+        self._targets[key] = wanted
+        self._drop_old(key, wanted)
+        new = [target for name, target in wanted.items() if before.get(name) != target]
+        await asyncio.gather(*(self._refresh(key, target, tell=False) for target in new))
+
+    def forget(self, key: PoolKey) -> None:
+        """The pool is gone."""
+        self._targets.pop(key, None)
+        for answered in [answered for answered in self._answers if answered[0] == key]:
+            del self._answers[answered]
+        self._silent = {answered for answered in self._silent if answered[0] != key}
+
+    def report(self, key: PoolKey, relay: str) -> AgentReport | None:
+        """The relay's last answer, if it ever gave one."""
+        answer = self._answers.get((key, relay))
+        if answer is None:
+            return None
+        return AgentReport(answer.status, answer.pod_uid, self._clock() - answer.at)
+
+    async def run(self) -> None:
+        """Ask for ever."""
+        while True:
+            targets = [(key, target) for key, pool in self._targets.items() for target in pool.values()]
+            interval_s = max(INTERVAL_S, len(targets) / _MOST_PER_SECOND)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asyncio.sleep(interval_s))
+                for number, (key, target) in enumerate(targets):
+                    start_s = interval_s * number / len(targets)
+                    group.create_task(self._later(start_s, key, target))
+
+    def _drop_old(self, key: PoolKey, wanted: Mapping[str, Target]) -> None:
+        """Forget relays that are gone for long; one whose pod is being replaced will be asked again."""
+        now = self._clock()
+        for answered, answer in list(self._answers.items()):
+            if answered[0] == key and answered[1] not in wanted and now - answer.at > _KEPT_S:
+                del self._answers[answered]
+
+    async def _later(self, delay_s: float, key: PoolKey, target: Target) -> None:
+        await asyncio.sleep(delay_s)
+        await self._refresh(key, target, tell=True)
+
+    async def _refresh(self, key: PoolKey, target: Target, *, tell: bool) -> None:
+        try:
+            async with self._slots:
+                status = await self._ask(target)
+        except AgentError as error:
+            logger.debug("an agent is silent", extra={"relay": target.relay, "reason": str(error)})
+            self._missed(key, target, tell=tell)
+            return
+        if self._targets.get(key, {}).get(target.relay) != target:
+            return
+        before = self._answers.get((key, target.relay))
+        self._answers[key, target.relay] = _Answer(status, target.pod_uid, self._clock())
+        self._silent.discard((key, target.relay))
+        if tell and (before is None or _news(before.status) != _news(status)):
+            self._changed(key, True)
+        elif tell and before and _numbers(before.status) != _numbers(status):
+            self._changed(key, False)
+
+    def _missed(self, key: PoolKey, target: Target, *, tell: bool) -> None:
+        """That an agent has fallen silent is news, once."""
+        answer = self._answers.get((key, target.relay))
+        silent = answer is not None and self._clock() - answer.at > SILENT_S
+        if tell and silent and (key, target.relay) not in self._silent:
+            self._silent.add((key, target.relay))
+            self._changed(key, True)
+
+
+def _news(status: RelayStatus) -> Mapping[str, object]:
+    """What a decision may depend on."""
+    return {
+        "intake": status.intake,
+        "table": status.table_revision,
+        "error": status.table_error,
+        "empty": status.queue.total + status.queue.receiving == 0,
+        "incarnation": status.incarnation,
+    }
+
+
+def _numbers(status: RelayStatus) -> tuple[int, int]:
+    return two_digits(status.queue.backlog), two_digits(status.queue.deferred)

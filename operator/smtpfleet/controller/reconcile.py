@@ -1,0 +1,206 @@
+"""One cycle of work on one pool: observe, plan, carry out, report. Level-triggered: it needs no event's content.
+
+Guarantees: what it does depends only on what it reads in this cycle; run again without a change of the
+cluster, it writes nothing; a pool whose spec cannot be read is told so and otherwise left as it is.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from pydantic import ValidationError
+
+from smtpfleet.api import names
+from smtpfleet.api.pool import SmtpPoolSpec
+from smtpfleet.api.status import SmtpPoolStatus
+from smtpfleet.cluster.client import Cluster
+from smtpfleet.cluster.events import About, EventRecorder
+from smtpfleet.cluster.kinds import CHILDREN, POOL, Kind
+from smtpfleet.controller.agents import Agents, PoolKey, Target
+from smtpfleet.controller.carryout import Carrier, Outcome
+from smtpfleet.controller.facts import Children, is_paused, pool_facts, relay_pods, stored_status
+from smtpfleet.controller.ledger import WatchLedger
+from smtpfleet.controller.metrics import Metrics
+from smtpfleet.controller.wanted import wanted
+from smtpfleet.controller.workqueue import Done
+from smtpfleet.domain import facts
+from smtpfleet.domain.plan import Plan, plan
+from smtpfleet.domain.status import report, unreadable, write_delay_s
+from smtpfleet.domain.transitions import Note, is_settled, notes
+from smtpfleet.resources.pool import Images, Object, Pool
+
+logger = logging.getLogger(__name__)
+
+WAIT_S: Final = 2.0
+"""What goes by itself is looked at again after this time."""
+PROBLEM_S: Final = 20.0
+"""What only a person can put right is looked at again after this time: objects of others are not watched."""
+
+
+class Reconciler:
+    """Works on pools, one cycle a call.
+
+    Args:
+        cluster: the API server, behind the fence.
+        images: the release's images.
+        agents: the relays' own reports.
+        ledger: is told what lists show.
+        events: posts what is news.
+        metrics: are kept up to date.
+        clock: seconds that only ever grow.
+        now: the time of day.
+    """
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        images: Images,
+        agents: Agents,
+        ledger: WatchLedger,
+        events: EventRecorder,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._cluster, self._images, self._agents, self._ledger = cluster, images, agents, ledger
+        self._events, self._metrics, self._clock, self._now = events, metrics, clock, now
+        self._numbers_at: dict[PoolKey, float] = {}
+
+    async def __call__(self, key: PoolKey) -> Done:
+        """Work on the pool of this namespace and name.
+
+        Raises:
+            ClusterError: the API server is not available; nothing is lost by trying again later.
+        """
+        started = self._clock()
+        result = "error"
+        try:
+            done = await self._cycle(key)
+            result = "success"
+            self._metrics.last_success.set_to_current_time()
+            return done
+        finally:
+            self._metrics.reconciles.labels(result).inc()
+            self._metrics.reconcile_seconds.observe(self._clock() - started)
+
+    async def _cycle(self, key: PoolKey) -> Done:
+        stored = await self._cluster.get(POOL, *key)
+        if stored is None:
+            return self._forget(key)
+        if "deletionTimestamp" in stored["metadata"]:
+            return Done()  # owner references do the rest
+        try:
+            spec = SmtpPoolSpec.model_validate(stored["spec"])
+        except ValidationError as error:
+            return await self._refuse(key, stored, error)
+        pool = Pool(key[1], key[0], stored["metadata"]["uid"], spec, self._images)
+        children = await self._children(key)
+        await self._agents.follow(key, _targets(children))
+        seen = pool_facts(pool, stored, children, lambda relay: self._agents.report(key, relay))
+        planned = plan(seen)
+        outcome = Outcome()
+        if not is_paused(stored):
+            outcome = await self._carry_out(pool, seen, planned, children)
+        return await self._report(key, stored, seen, planned, outcome)
+
+    async def _children(self, key: PoolKey) -> Children:
+        """All objects of the pool, by kind, as the API server has them now."""
+
+        async def read(kind: Kind) -> list[Object]:
+            labels = {names.MANAGED_BY_LABEL: names.FIELD_MANAGER, names.POOL_LABEL: key[1]}
+            found = await self._cluster.list(kind, key[0], labels)
+            self._ledger.listed((kind.kind, *key), found)
+            return found
+
+        found = await asyncio.gather(*map(read, CHILDREN))
+        return {kind.kind: things for kind, things in zip(CHILDREN, found, strict=True)}
+
+    async def _carry_out(self, pool: Pool, seen: facts.Pool, planned: Plan, children: Children) -> Outcome:
+        live = {
+            (thing["kind"], thing["metadata"]["name"]): thing
+            for things in children.values()
+            for thing in things
+        }
+        settled = is_settled(seen.previous, seen.generation)
+        carrier = Carrier(self._cluster, pool, live, settled=settled)
+        await carrier.bring_about(wanted(pool, planned, live))
+        await carrier.remove(planned.removal, planned.remnants)
+        self._metrics.writes.inc(carrier.outcome.writes)
+        return carrier.outcome
+
+    async def _report(
+        self, key: PoolKey, stored: Object, seen: facts.Pool, planned: Plan, outcome: Outcome
+    ) -> Done:
+        status = report(seen, planned, problems=outcome.problems, now=self._now())
+        self._metrics.show(*key, status)
+        since_s = self._clock() - self._numbers_at.get(key, float("-inf"))
+        wait_s = write_delay_s(seen.previous, status, since_numbers_s=since_s)
+        told: tuple[Note, ...] = ()
+        if wait_s == 0.0:
+            await self._write_status(key, stored, status)
+            told = notes(seen.previous, status)
+        await self._tell(key, stored, (*outcome.notes, *told))
+        return Done(again_s=_again_s(outcome, wait_s))
+
+    async def _refuse(self, key: PoolKey, stored: Object, error: ValidationError) -> Done:
+        previous = stored_status(stored)
+        status = unreadable(previous, error, generation=stored["metadata"]["generation"], now=self._now())
+        if status != previous:
+            await self._write_status(key, stored, status)
+            await self._tell(key, stored, notes(previous, status))
+        return Done()
+
+    async def _write_status(self, key: PoolKey, stored: Object, status: SmtpPoolStatus) -> None:
+        body = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "metadata": {"namespace": key[0], "name": key[1], "uid": stored["metadata"]["uid"]},
+            "status": status.model_dump(mode="json", by_alias=True),
+        }
+        await self._cluster.apply_status(POOL, body)
+        self._numbers_at[key] = self._clock()
+        self._metrics.writes.inc()
+
+    async def _tell(self, key: PoolKey, stored: Object, told: tuple[Note, ...]) -> None:
+        about = About(namespace=key[0], name=key[1], uid=stored["metadata"]["uid"])
+        for note in told:
+            await self._events.tell(
+                about, severity=note.severity, reason=note.reason, action=note.action, message=note.message
+            )
+
+    def _forget(self, key: PoolKey) -> Done:
+        self._agents.forget(key)
+        self._ledger.forget(*key)
+        self._metrics.forget(*key)
+        self._numbers_at.pop(key, None)
+        logger.info("pool is gone", extra={"namespace": key[0], "pool": key[1]})
+        return Done(forget=True)
+
+
+def _again_s(outcome: Outcome, status_wait_s: float | None) -> float | None:
+    """When to look again: at once after a write, as its effects decide what comes next."""
+    if outcome.again or outcome.writes:
+        return 0.0
+    waits_s = [WAIT_S] if outcome.waits else []
+    waits_s += [PROBLEM_S] if outcome.problems else []
+    waits_s += [status_wait_s] if status_wait_s else []
+    return min(waits_s, default=None)
+
+
+def _targets(children: Children) -> list[Target]:
+    """The pods whose agents may answer: one a relay, one that stays before one that goes."""
+    targets = []
+    for relay, pods in relay_pods(children).items():
+        running = [pod for pod in pods if pod["status"].get("podIP") and _is_running(pod)]
+        if running:
+            pod = min(running, key=lambda pod: "deletionTimestamp" in pod["metadata"])
+            targets.append(Target(relay, pod["metadata"]["uid"], pod["status"]["podIP"]))
+    return targets
+
+
+def _is_running(pod: Object) -> bool:
+    statuses = pod["status"].get("containerStatuses") or ()
+    return any("running" in (status.get("state") or {}) for status in statuses)

@@ -1,0 +1,66 @@
+"""Turns a plan into the objects it stands for, in the order in which one needs the other. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from smtpfleet.api.pool import DeletionPolicy
+from smtpfleet.domain.plan import Plan, RelayStep
+from smtpfleet.resources import access, balancer, budgets, policies, quantities, relay, routing
+from smtpfleet.resources.pool import Object, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An object as it is to be. ``template``: a change of its pod template may be made now."""
+
+    body: Object
+    template: bool = True
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Kind and name: unique within a pool's namespace."""
+        return self.body["kind"], self.body["metadata"]["name"]
+
+
+Live = dict[tuple[str, str], Object]
+"""Objects of a pool in the cluster, by kind and name."""
+
+
+def wanted(pool: Pool, plan: Plan, live: Live) -> tuple[Wanted, ...]:
+    """Every object that the plan wants to be there."""
+    return tuple(_objects(pool, plan, live))
+
+
+def _objects(pool: Pool, plan: Plan, live: Live) -> Iterator[Wanted]:
+    yield Wanted(access.service_account(pool))
+    yield Wanted(access.role(pool))
+    yield Wanted(access.role_binding(pool))
+    yield Wanted(policies.relay_policy(pool))
+    yield Wanted(policies.balancer_policy(pool))
+    yield Wanted(budgets.relay_budget(pool))
+    yield Wanted(budgets.balancer_budget(pool))
+    yield Wanted(balancer.pool_service(pool))
+    for step in plan.steps:
+        yield Wanted(relay.relay_service(pool, step.name))
+        if step.claim:
+            yield Wanted(_claim(pool, step, live))
+    yield Wanted(routing.routing_config_map(pool, plan.table))
+    for step in plan.steps:
+        if step.deployment:
+            body = relay.relay_deployment(pool, step.name, ephemeral=step.ephemeral)
+            yield Wanted(body, template=step.template)
+    if plan.balancer:
+        yield Wanted(balancer.balancer_deployment(pool))
+
+
+def _claim(pool: Pool, step: RelayStep, live: Live) -> Object:
+    """A claim that exists keeps its class and never shrinks: the API server refuses both."""
+    storage = pool.spec.relay.storage
+    size, storage_class = storage.size, storage.storage_class_name
+    existing = live.get(("PersistentVolumeClaim", step.name))
+    if existing:
+        spec = existing["spec"]
+        size = quantities.larger(size, spec["resources"]["requests"]["storage"])
+        storage_class = spec.get("storageClassName") or ""
+    owned = pool.spec.deletion_policy is DeletionPolicy.DELETE
+    return relay.relay_claim(pool, step.name, owned=owned, size=size, storage_class=storage_class)
