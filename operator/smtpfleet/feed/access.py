@@ -1,0 +1,139 @@
+"""The agents' only way to the API server: reading one ConfigMap, and seeing when it changes.
+
+It is far less than a Kubernetes client, because it runs in every pod and may do only this one thing: list
+and watch with a field selector, which is what a Role limited to one resource name permits.
+"""
+
+import ssl
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+WATCH_S: Final = 60
+"""How long one watch lasts. It is also how long a connection that died without a word stays unnoticed."""
+_SILENCE_S: Final = WATCH_S + 15
+_ANSWER_S: Final = 5.0
+_LINE_LIMIT_BYTES: Final = 4 * 2**20
+"""More than the largest object that etcd takes (1.5 MiB), with room for JSON escapes."""
+
+
+class AccessError(Exception):
+    """The API server could not be asked; the message says why. It may work the next time."""
+
+
+class _Metadata(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    resource_version: str = Field(default="", alias="resourceVersion")
+
+
+class _ConfigMap(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    metadata: _Metadata = _Metadata()
+    data: dict[str, str] = {}
+
+
+class _ConfigMapList(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    metadata: _Metadata
+    items: tuple[_ConfigMap, ...] = ()
+
+
+class _EventType(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    type: str
+
+
+class _Event(_EventType):
+    object: _ConfigMap
+
+
+@dataclass(frozen=True, slots=True)
+class ApiAccess:
+    """Where the API server is and who we are. The token is read for each request, for it is replaced hourly.
+
+    Attributes:
+        url: such as ``https://10.96.0.1:443``.
+        token_file: holds the bearer token; None sends none.
+        ca_file: certificates that the server is verified against; None: the system's.
+    """
+
+    url: str
+    token_file: Path | None = None
+    ca_file: Path | None = None
+
+    async def texts(self, *, namespace: str, name: str, key: str) -> AsyncGenerator[str | None]:
+        """The value of ``key`` now, and again whenever it changed; None while object or key is missing.
+
+        Ends after about :data:`WATCH_S`, or when the server asks for a new list: call it again.
+
+        Raises:
+            AccessError: the server cannot be reached, refuses, or answers something else.
+        """
+        url = f"{self.url}/api/v1/namespaces/{namespace}/configmaps"
+        selector = {"fieldSelector": f"metadata.name={name}"}
+        try:
+            connector = aiohttp.TCPConnector(ssl=self._tls(), limit=1)
+            async with aiohttp.ClientSession(connector=connector, headers=self._headers()) as session:
+                current = await _list(session, url, selector)
+                yield current.items[0].data.get(key) if current.items else None
+                watch = selector | {
+                    "watch": "true",
+                    "resourceVersion": current.metadata.resource_version,
+                    "timeoutSeconds": str(WATCH_S),
+                }
+                async for text in _watch(session, url, watch, key):
+                    yield text
+        except (aiohttp.ClientError, OSError, ValidationError, ValueError) as error:
+            raise AccessError(f"{url}: {type(error).__name__}: {error}") from error
+
+    def _headers(self) -> dict[str, str]:
+        if self.token_file is None:
+            return {}
+        return {"Authorization": f"Bearer {self.token_file.read_text().strip()}"}
+
+    def _tls(self) -> ssl.SSLContext | bool:
+        if not self.url.startswith("https:"):
+            return True
+        return ssl.create_default_context(cafile=self.ca_file)
+
+
+def in_cluster(
+    environment: Mapping[str, str], *, service_account: Path = SERVICE_ACCOUNT
+) -> ApiAccess | None:
+    """Access with the pod's own service account; None if the pod has no such account or no API server."""
+    host, port = environment.get("KUBERNETES_SERVICE_HOST"), environment.get("KUBERNETES_SERVICE_PORT", "443")
+    token = service_account / "token"
+    if not host or not token.exists():
+        return None
+    bracketed = f"[{host}]" if ":" in host else host
+    return ApiAccess(url=f"https://{bracketed}:{port}", token_file=token, ca_file=service_account / "ca.crt")
+
+
+async def _list(session: aiohttp.ClientSession, url: str, parameters: dict[str, str]) -> _ConfigMapList:
+    timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
+    async with session.get(url, params=parameters, timeout=timeout) as response:
+        response.raise_for_status()
+        return _ConfigMapList.model_validate_json(await response.read())
+
+
+async def _watch(
+    session: aiohttp.ClientSession, url: str, parameters: dict[str, str], key: str
+) -> AsyncGenerator[str | None]:
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_ANSWER_S, sock_read=_SILENCE_S)
+    async with session.get(
+        url, params=parameters, timeout=timeout, read_bufsize=_LINE_LIMIT_BYTES
+    ) as response:
+        response.raise_for_status()
+        async for line in response.content:
+            event_type = _EventType.model_validate_json(line).type
+            if event_type in {"ADDED", "MODIFIED"}:
+                yield _Event.model_validate_json(line).object.data.get(key)
+            elif event_type == "DELETED":
+                yield None
+            else:  # ERROR, most often 410 Gone: this watch cannot go on, a new list can
+                return

@@ -1,0 +1,1 @@
+"""The agent of a relay: it renders, starts, watches and stops Postfix."""

@@ -1,0 +1,151 @@
+"""``python3 -m smtpfleet.relay``: puts the agent's parts together and runs them as PID 1 of a relay's pod."""
+
+import signal
+
+# Held back until the agent can obey it: to PID 1 a signal without a handler is lost, and the stop with it.
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+
+import asyncio  # noqa: E402 - see above
+import logging  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from concurrent.futures import ThreadPoolExecutor  # noqa: E402
+from contextlib import AsyncExitStack  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from smtpfleet import logs  # noqa: E402
+from smtpfleet.api import names  # noqa: E402
+from smtpfleet.feed import web  # noqa: E402
+from smtpfleet.feed.access import in_cluster  # noqa: E402
+from smtpfleet.feed.table import TableFollower  # noqa: E402
+from smtpfleet.relay import agentcheck, incarnation, metrics, network, policy  # noqa: E402
+from smtpfleet.relay.agent import Agent  # noqa: E402
+from smtpfleet.relay.children import Children  # noqa: E402
+from smtpfleet.relay.logpump import LogPump  # noqa: E402
+from smtpfleet.relay.logreader import LogReader  # noqa: E402
+from smtpfleet.relay.mainconf import Host  # noqa: E402
+from smtpfleet.relay.postfix import Postfix, mail_owner, prepare  # noqa: E402
+from smtpfleet.relay.rehearsal import rehearse  # noqa: E402
+from smtpfleet.relay.settings import Paths, Settings, SettingsError  # noqa: E402
+from smtpfleet.relay.tables import AcceptedTable  # noqa: E402
+
+logger = logging.getLogger("smtpfleet.relay")
+
+
+def main() -> int:
+    """Run until the relay has stopped; returns the exit code."""
+    logs.configure(names.COMPONENT_RELAY)
+    try:
+        settings = Settings.from_environment(os.environ)
+        asyncio.run(_run(settings, Paths()))
+    except (SettingsError, incarnation.IncarnationError, OSError) as error:
+        logger.critical("the relay cannot run", extra={"reason": str(error)})
+        return 1
+    return 0
+
+
+class _Relay:
+    """The parts of one relay's agent, made in the order in which they need each other."""
+
+    def __init__(self, settings: Settings, paths: Paths) -> None:
+        prepare(paths)
+        self.reader = LogReader(mask_addresses=settings.mask_addresses)
+        self.pump = LogPump(self.reader, owner=mail_owner())
+        self.polls = agentcheck.Polls()
+        self._children = Children()
+        self._host = Host(
+            name=f"{settings.relay}.{settings.namespace}",
+            protocols=network.protocols(settings.pod_address),
+            paths=paths,
+        )
+        self.follower = TableFollower(
+            namespace=settings.namespace,
+            name=names.routing_name(settings.pool),
+            file=Path(names.ROUTING_DIRECTORY) / names.ROUTING_KEY,
+            api=in_cluster(os.environ),
+        )
+        self.tables = AcceptedTable(
+            relay=settings.relay,
+            follower=self.follower,
+            rehearse=lambda table: rehearse(table, self._host, self._children),
+            last_good=paths.last_good,
+            changed=lambda: self.agent.wake(),  # noqa: PLW0108 - the agent is made after its table
+        )
+        life = incarnation.read_or_create(paths.incarnation)
+        if not incarnation.may_deliver(life):
+            raise incarnation.IncarnationError(f"incarnation {life} may not deliver")
+        self.agent = Agent(
+            relay=settings.relay,
+            incarnation=life,
+            host=self._host,
+            children=self._children,
+            tables=self.tables,
+            polls=self.polls,
+            make_postfix=self._postfix,
+        )
+
+    def _postfix(self, agent: Agent) -> Postfix:
+        return Postfix(
+            paths=self._host.paths, children=self._children, output=self.pump.input, on_up=agent.came_up
+        )
+
+    def healthy(self) -> str:
+        """What ``/healthz`` answers."""
+        return self.agent.healthy() or ("" if self.pump.alive else "nobody reads Postfix's log")
+
+    def snapshot(self) -> metrics.Snapshot:
+        """What ``/metrics`` shows."""
+        return metrics.Snapshot(
+            status=self.agent.status(),
+            restarts=self.agent.restarts,
+            refused_tables=self.tables.refused_total + self.follower.errors_total,
+            deliveries=dict(self.reader.deliveries),
+        )
+
+
+async def _run(settings: Settings, paths: Paths) -> None:
+    relay = _Relay(settings, paths)
+    loop = asyncio.get_running_loop()
+    # File scans take turns; by default each processor would get threads, each with memory of its own.
+    loop.set_default_executor(ThreadPoolExecutor(max_workers=2, thread_name_prefix="files"))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, relay.agent.stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+    relay.pump.start()
+    async with AsyncExitStack() as stack:
+        await _open_ports(relay, paths, stack)
+        async with asyncio.TaskGroup() as group:
+            background = [group.create_task(relay.follower.run()), group.create_task(relay.tables.run())]
+            await relay.agent.run()
+            for task in background:
+                task.cancel()
+    relay.pump.finish()
+    logger.info("stopped")
+
+
+async def _open_ports(relay: _Relay, paths: Paths, stack: AsyncExitStack) -> None:
+    def leaving() -> bool:
+        return relay.agent.leaving
+
+    def unavailable() -> bool:
+        return relay.agent.leaving or relay.agent.full
+
+    site = await web.serve(
+        port=names.HTTP_PORT,
+        status=relay.agent.status,
+        registry=metrics.registry(relay.snapshot),
+        healthy=relay.healthy,
+        ready=relay.agent.ready,
+    )
+    stack.push_async_callback(site.close)
+    check = await agentcheck.serve(
+        port=names.AGENT_CHECK_PORT, draining=unavailable, polls=relay.polls, clock=time.monotonic
+    )
+    stack.callback(check.close)
+    sessions = await policy.serve(paths.policy_socket, draining=leaving, owner=mail_owner())
+    stack.callback(sessions.close)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,296 @@
+"""The relay's agent: observes, decides, and acts, a few times a second.
+
+One tick: look at sockets and processes, let :mod:`smtpfleet.relay.intake` decide, make Postfix's configuration what
+routing table and stage say, count the queue, publish. Nothing depends on a step having been taken before, so a tick
+that fails to do something is simply followed by the next.
+
+Guarantees: ``Closed`` is published only with a count of the queue that began after the last listener was gone;
+the status never says less than what a client or a balancer can see.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from smtpfleet.api.agent_status import Intake, PostfixState, RelayStatus
+from smtpfleet.relay.agentcheck import Polls
+from smtpfleet.relay.children import Children
+from smtpfleet.relay.intake import (
+    Effect,
+    Observation,
+    Stage,
+    first_stage,
+    intake_of,
+    phase_of,
+    transition,
+)
+from smtpfleet.relay.mainconf import CLIENT_PORTS, Configuration, Host, Phase, minfree_bytes, render
+from smtpfleet.relay.network import Ports, read_ports
+from smtpfleet.relay.postfix import Postfix, write
+from smtpfleet.relay.queuescan import QueueScan, deliveries, scan
+from smtpfleet.relay.tables import AcceptedTable
+
+logger = logging.getLogger(__name__)
+
+_TICK_S: Final = 1.0
+_BUSY_TICK_S: Final = 0.1
+_SETTLED: Final = frozenset({Stage.SERVING, Stage.CLOSED})
+_SCAN_SHARE: Final = 20.0
+"""A scan of the queue is repeated at the earliest after so many times as long as it took."""
+_STALLED_S: Final = 15.0
+_RELOAD_SETTLE_S: Final = 1.0
+"""From a reload until the queue manager that was started anew hears a flush."""
+
+
+@dataclass(slots=True)
+class _Applied:
+    """What Postfix was told last."""
+
+    configuration: Configuration | None = None
+    phase: Phase | None = None
+    revision: str = ""
+    relayhost: object = None
+
+
+class Agent:
+    """Use :meth:`run`; the rest answers questions of the ports."""
+
+    def __init__(
+        self,
+        *,
+        relay: str,
+        incarnation: str,
+        host: Host,
+        children: Children,
+        tables: AcceptedTable,
+        polls: Polls,
+        make_postfix: Callable[["Agent"], Postfix],
+    ) -> None:
+        self._host, self._children, self._tables, self._polls = host, children, tables, polls
+        self._relay, self._incarnation = relay, incarnation
+        self._postfix = make_postfix(self)
+        self._supervision: asyncio.Task[None] | None = None
+        self._flushes: set[asyncio.Task[None]] = set()
+        self._stage = Stage.SERVING
+        self._stage_since_s = self._noisy_s = self._ticked_s = time.monotonic()
+        self._stopping = False
+        self._applied = _Applied()
+        self._ports = Ports(0, frozenset())
+        self._scan = QueueScan(RelayStatus(relay=relay).queue)
+        self._scan_due_s = 0.0
+        self._shown_intake = Intake.DRAINING
+        self._full = False
+        self._wake = asyncio.Event()
+
+    @property
+    def leaving(self) -> bool:
+        """Whether clients are to go elsewhere: the answer to agent checks and long sessions."""
+        return self._stopping or self._stage is not Stage.SERVING
+
+    @property
+    def full(self) -> bool:
+        """Whether the volume has so little room that Postfix refuses every message (queue_minfree)."""
+        return self._full
+
+    @property
+    def restarts(self) -> int:
+        """How often Postfix ended unasked."""
+        return self._postfix.restarts
+
+    def stop(self) -> None:
+        """Begin to leave; :meth:`run` returns when all is done."""
+        logger.info("told to stop", extra={"stage": self._stage, "sessions": self._ports.sessions})
+        self._stopping = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Do not wait for the next tick."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Tick until Postfix is gone after :meth:`stop`.
+
+        Raises:
+            OSError: the volume or the run directory is broken; the container must be started anew.
+        """
+        while self._stage is not Stage.GONE:
+            self._wake.clear()
+            await self._tick()
+            if self._supervision is not None and self._supervision.done() and not self._stopping:
+                break  # its error is raised below
+            try:
+                async with asyncio.timeout(_TICK_S if self._settled else _BUSY_TICK_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+        if self._supervision is not None:
+            await self._supervision
+
+    async def came_up(self) -> None:
+        """Postfix runs (again): what a freeze or a crash left waiting is tried now."""
+        self._flush_soon()
+        self.wake()
+
+    def status(self) -> RelayStatus:
+        """What ``/status`` answers."""
+        return RelayStatus(
+            relay=self._relay,
+            incarnation=self._incarnation,
+            table_revision=self._applied.revision,
+            table_error=self._tables.error,
+            intake=self._shown_intake,
+            postfix=self._postfix.state,
+            queue=self._scan.counts,
+            sessions=self._ports.sessions,
+            oldest_active_s=round(self._scan.oldest_active_s, 1),
+        )
+
+    def ready(self) -> str:
+        """Why this relay takes no mail; empty while it does."""
+        if self._tables.current is None:
+            return self._tables.error or "no routing table yet"
+        if self._shown_intake is not Intake.OPEN:
+            return f"intake is {self._shown_intake}"
+        if self._postfix.state is not PostfixState.RUNNING:
+            return f"Postfix is {self._postfix.state}"
+        if len(self._ports.listening) < len(CLIENT_PORTS):
+            return "Postfix does not listen yet"
+        return ""
+
+    def healthy(self) -> str:
+        """Why the agent itself must be started anew; empty while it works."""
+        late_s = time.monotonic() - self._ticked_s
+        if late_s > _STALLED_S:
+            return f"the last look at Postfix was {late_s:.0f} s ago"
+        if self._supervision is not None and self._supervision.done() and not self._stopping:
+            return "nothing watches Postfix"
+        return ""
+
+    @property
+    def _settled(self) -> bool:
+        return self._stage in _SETTLED and not self._stopping and bool(self._ports.listening or self._closed)
+
+    @property
+    def _closed(self) -> bool:
+        return self._stage is Stage.CLOSED
+
+    async def _tick(self) -> None:
+        self._children.reap()
+        self._begin()
+        self._look_for_room()
+        stage, effect = transition(self._stage, await self._observe())
+        self._enter(stage)
+        if self._shown_intake is Intake.CLOSED and not self._closed:
+            self._shown_intake = intake_of(stage)  # before anything opens again
+        self._configure()
+        self._perform(effect)
+        await self._count()
+        self._shown_intake = self._intake()
+        self._ticked_s = time.monotonic()
+
+    def _begin(self) -> None:
+        """Start Postfix once there is a table."""
+        if self._supervision is None and self._tables.current is not None and not self._stopping:
+            self._enter(first_stage(draining=self._tables.draining))
+            self._configure()
+            self._supervision = asyncio.create_task(self._postfix.supervise(), name="postfix")
+
+    def _look_for_room(self) -> None:
+        table = self._tables.current
+        if table is None:
+            return
+        file_system = os.statvfs(self._host.paths.queue)
+        full = file_system.f_bavail * file_system.f_frsize < minfree_bytes(table)
+        if full is not self._full:
+            logger.warning("the queue volume is full" if full else "the queue volume has room again")
+        self._full = full
+
+    async def _observe(self) -> Observation:
+        now_s = time.monotonic()
+        self._ports = read_ports(CLIENT_PORTS)
+        if self._ports.sessions:
+            self._noisy_s = now_s
+        freezing = self._stage is Stage.FREEZING
+        return Observation(
+            stopping=self._stopping,
+            draining=self._tables.draining,
+            applied=self._applied.phase,
+            listening=bool(self._ports.listening),
+            told=self._polls.told(now_s=now_s),
+            quiet_s=now_s - self._noisy_s,
+            delivering=await asyncio.to_thread(deliveries, self._host.paths.queue) if freezing else 0,
+            running=self._postfix.running,
+            elapsed_s=now_s - self._stage_since_s,
+        )
+
+    def _enter(self, stage: Stage) -> None:
+        if stage is self._stage:
+            return
+        now_s = time.monotonic()
+        logger.info(
+            "intake changes",
+            extra={
+                "stage": stage,
+                "before": self._stage,
+                "after_s": round(now_s - self._stage_since_s, 2),
+                "sessions": self._ports.sessions,
+            },
+        )
+        self._stage, self._stage_since_s = stage, now_s
+
+    def _configure(self) -> None:
+        """Make Postfix's configuration what table and stage say; unchanged text is no reason to reload."""
+        table = self._tables.current
+        if table is None:
+            return
+        phase = phase_of(self._stage)
+        configuration = render(table, self._host, phase)
+        known, relayhost = self._applied, table.delivery.smarthost
+        if configuration != known.configuration:
+            write(configuration, self._host.paths.configuration)
+            if known.configuration is not None:
+                logger.info("Postfix reloads", extra={"revision": table.revision, "phase": phase})
+                self._postfix.reload()
+                if phase is Phase.OPEN and relayhost != known.relayhost:
+                    self._flush_soon()
+        self._applied = _Applied(configuration, phase, table.revision, relayhost)
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Effect.TERMINATE:
+                self._postfix.terminate()
+            case Effect.KILL:
+                self._postfix.kill()
+            case Effect.NONE:
+                pass
+
+    async def _count(self) -> None:
+        """Scan the queue if it is time, and always before ``Closed`` is shown for the first time."""
+        closing = self._closed and self._shown_intake is not Intake.CLOSED
+        if time.monotonic() < self._scan_due_s and not closing:
+            return
+        began_s = time.monotonic()
+        self._scan = await asyncio.to_thread(scan, self._host.paths.queue, since=self._postfix.started_at)
+        took_s = time.monotonic() - began_s
+        self._scan_due_s = began_s + max(_TICK_S, _SCAN_SHARE * took_s)
+
+    def _intake(self) -> Intake:
+        """What may be shown now: open only while Postfix listens for clients."""
+        shown = intake_of(self._stage)
+        if self._stopping and shown is Intake.OPEN:
+            return Intake.DRAINING
+        return shown
+
+    def _flush_soon(self) -> None:
+        async def flush() -> None:
+            await asyncio.sleep(_RELOAD_SETTLE_S)
+            if not self._stopping:
+                await self._postfix.flush()
+
+        task = asyncio.create_task(flush(), name="flush")
+        self._flushes.add(task)
+        task.add_done_callback(self._flushes.discard)

@@ -1,0 +1,87 @@
+"""Postfix's log lines: masked, freed of the checks' noise, counted, and passed on in the agent's own form.
+
+Guarantees: no local part of a mail address leaves this module while masking is on (first letter and domain
+stay, for both are needed to find a message); a line that is not understood is passed on, masked as well.
+Message-IDs stay: they are what senders and receivers search for.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+_LINE: Final = re.compile(
+    r"(?:<\d+>)?\w{3} [ \d]\d \d\d:\d\d:\d\d (?:[^\s\[]+ )?(?P<program>[\w./-]+)\[(?P<pid>\d+)\]: (?P<text>.*)"
+)
+_ADDRESS: Final = re.compile(
+    r"(?P<id>message-id=<[^>]*>?)|(?P<first>\"(?=[^\"]*\"@)|[^\s<>@\"=:,;()\[\]'])(?P<rest>[^\s<>@\"=:,;()\[\]']*|[^\"]*\")@(?=[\w\[])"
+)
+_STATUS: Final = re.compile(r", status=(?P<status>[a-z]+) \((?P<why>.{0,40})")
+_SEVERITY: Final = re.compile(r"(?P<severity>warning|error|fatal|panic): ")
+_CHECK: Final = "postfix/check/"
+_CHECK_NOISE: Final = ("connect from ", "disconnect from ", "lost connection after ")
+_FROZEN: Final = "deferred transport)"
+
+
+class Severity(StrEnum):
+    """How bad a line is, in Postfix's words; INFO for lines without one."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    FATAL = "fatal"
+    PANIC = "panic"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that is passed on. ``program`` is such as ``postfix/smtpd``; empty if the form was unknown."""
+
+    text: str
+    program: str = ""
+    pid: int = 0
+    severity: Severity = Severity.INFO
+
+
+def mask(text: str) -> str:
+    """Hide local parts: ``to=<jane.doe@example.com>`` becomes ``to=<j***@example.com>``."""
+    return _ADDRESS.sub(_masked, text) if "@" in text else text
+
+
+class LogReader:
+    """Reads lines one by one. ``deliveries`` counts outcomes by Postfix's word (sent, deferred, bounced …)."""
+
+    def __init__(self, *, mask_addresses: bool) -> None:
+        self.deliveries: Counter[str] = Counter()
+        self._mask = mask if mask_addresses else str
+
+    def read(self, line: str) -> LogLine | None:
+        """What to pass on, or None for noise."""
+        parts = _LINE.fullmatch(line)
+        if parts is None:
+            return LogLine(self._mask(line))
+        program, text = parts["program"], parts["text"]
+        if program.startswith(_CHECK) and text.startswith(_CHECK_NOISE):
+            return None
+        self._count(text)
+        severity = _SEVERITY.match(text)
+        return LogLine(
+            text=self._mask(text),
+            program=program,
+            pid=int(parts["pid"]),
+            severity=Severity(severity["severity"]) if severity else Severity.INFO,
+        )
+
+    def _count(self, text: str) -> None:
+        """A recipient's outcome. What is only put off because the relay is being stopped is none."""
+        status = _STATUS.search(text)
+        if status is not None and status["why"] != _FROZEN:
+            self.deliveries[status["status"]] += 1
+
+
+def _masked(match: re.Match[str]) -> str:
+    if match["id"]:
+        return match["id"]
+    first = match["first"].lstrip('"') or match["rest"][:1]
+    return f"{first}***@"

@@ -1,0 +1,295 @@
+"""Postfix's main.cf and master.cf as text: a pure function of routing table, relay and phase.
+
+Guarantees: equal input gives equal text; every parameter that decides who may relay is here and cannot be set
+from ``relay.postfix``; no client is trusted but those of ``trustedNetworks``, not even the pod's own loopback;
+nothing that a hand-off or a freeze once set outlives the next rendering.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, assert_never
+
+from smtpfleet.api.names import CHECK_PORT, SMTP_PORT, SUBMISSION_PORT
+from smtpfleet.api.pool import Smarthost
+from smtpfleet.api.routing import RoutingTable
+from smtpfleet.relay.settings import Paths
+
+CLIENT_PORTS: Final = (SMTP_PORT, SUBMISSION_PORT)
+"""The ports that take mail from clients."""
+MAIL_OWNER: Final = "postfix"
+SMTPD_PROCESSES: Final = 200
+"""Sessions at a time and port. Each holds an smtpd and a cleanup, about 1 MB each (measured)."""
+CHECK_PROCESSES: Final = 10
+"""Checks at a time: apart from the clients' limit, so that a full relay is not taken for a dead one."""
+DELIVERY_SERVICES: Final = ("smtp", "relay", "error", "retry", "discard")
+"""Every transport of master.cf: what a freeze must stop."""
+REHEARSAL_AS_IS: Final = "rehearsal-as-is"
+"""smtpd of a rehearsal with the user's restrictions, at a UNIX socket of this name."""
+REHEARSAL_OPEN: Final = "rehearsal-open"
+"""smtpd of a rehearsal that takes every message."""
+_CHECK_OPTIONS: Final = (
+    "syslog_name=postfix/check",
+    # No PROXY header: smtpd 3.10 ends itself when a check that sent one as LOCAL is given up before it is answered.
+    "smtpd_upstream_proxy_protocol=",
+    "mynetworks=",
+    "smtpd_relay_restrictions=reject",
+    "smtpd_client_restrictions=",
+    "smtpd_helo_restrictions=",
+    "smtpd_sender_restrictions=",
+    "smtpd_recipient_restrictions=reject",
+    "smtpd_data_restrictions=",
+    "smtpd_client_connection_rate_limit=0",
+    "smtpd_client_message_rate_limit=0",
+    "smtpd_milters=",
+)
+"""For the balancers: smtpd greets and knows whether the disk has room, but takes no recipient at all."""
+_UNRESTRICTED: Final = (
+    "  -o smtpd_relay_restrictions=permit_mynetworks,reject",
+    "  -o smtpd_client_restrictions=",
+    "  -o smtpd_helo_restrictions=",
+    "  -o smtpd_recipient_restrictions=",
+    "  -o smtpd_data_restrictions=",
+)
+_FROZEN_LIFETIME_S: Final = 100 * 86400
+"""While deliveries are frozen no message may be given up for its age."""
+_HEADER: Final = "# Written by the relay's agent, which overwrites every change.\n"
+
+
+class Phase(StrEnum):
+    """What Postfix does with mail: take and deliver it, only deliver it, or neither (right before its end)."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    FROZEN = "frozen"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The two files of a config_directory."""
+
+    main_cf: str
+    master_cf: str
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What this relay is called and how it reaches the network.
+
+    Attributes:
+        name: unique in the cluster; Received headers carry it, and loops are found by it.
+        protocols: of Postfix's inet_protocols: ``ipv4``, ``ipv6``.
+    """
+
+    name: str
+    protocols: tuple[str, ...]
+    paths: Paths
+
+
+def render(table: RoutingTable, host: Host, phase: Phase) -> Configuration:
+    """The configuration of one relay in one phase."""
+    parameters = overridable(table) | table.postfix | owned(table, host, phase)
+    return Configuration(
+        main_cf=_main_cf(parameters),
+        master_cf=master_cf(size_limit_bytes=table.submission.message_size_limit_bytes),
+    )
+
+
+def _main_cf(parameters: Mapping[str, str]) -> str:
+    return _HEADER + "".join(f"{name} = {value}".rstrip() + "\n" for name, value in parameters.items())
+
+
+def render_rehearsal(table: RoutingTable, host: Host, *, queue: Path, data: Path) -> Configuration:
+    """The same for a Postfix that tries the parameters in a closed room.
+
+    It has no port, a queue of its own, and cannot send: its next hop refuses connections, and its SMTP client
+    is bound to the loopback address, whatever a parameter of the user wants.
+    """
+    parameters = overridable(table) | table.postfix | owned(table, host, Phase.OPEN)
+    closed = {
+        "queue_directory": str(queue),
+        "data_directory": str(data),
+        # Of its own, so that its complaints are its own.
+        "maillog_file": "/dev/stdout",
+        "inet_protocols": "ipv4",
+        "mynetworks": "127.0.0.0/8",
+        "smtpd_upstream_proxy_protocol": "",
+        "smtpd_sender_restrictions": "",
+        "message_size_limit": "65536",
+        "queue_minfree": "0",
+        "relayhost": "[127.0.0.1]:1",
+        "smtp_fallback_relay": "",
+        "smtp_bind_address": "127.0.0.1",
+        "smtp_bind_address6": "::1",
+    }
+    services = [f"{REHEARSAL_AS_IS} unix n - n - 1 smtpd", f"{REHEARSAL_OPEN} unix n - n - 1 smtpd"]
+    return Configuration(
+        main_cf=_main_cf(parameters | closed),
+        master_cf=_HEADER + _lines([*services, *_UNRESTRICTED]) + internal_services(),
+    )
+
+
+def overridable(table: RoutingTable) -> dict[str, str]:
+    """Our defaults that ``relay.postfix`` may change."""
+    return {
+        "myorigin": table.hostname,
+        "smtpd_banner": f"{table.hostname} ESMTP",
+        "smtputf8_enable": "yes",
+        "biff": "no",
+        "disable_vrfy_command": "yes",
+        # Messages pass as they came: headers of clients are never rewritten or added to.
+        "local_header_rewrite_clients": "",
+        "append_dot_mydomain": "no",
+        # Undeliverable bounces end here instead of becoming mail to a postmaster who may not exist.
+        "notify_classes": "",
+        "smtpd_peername_lookup": "no",
+        "smtp_tls_security_level": "may",
+        # Names of Services (relay.mail.svc) need the pod's search list, which DNS alone does not use.
+        "smtp_host_lookup": "dns, native",
+        # A next hop that was away for a moment is tried again soon; retries of older mail stay rare.
+        "minimal_backoff_time": "60s",
+        "queue_run_delay": "60s",
+        # A daemon that crashed is started again soon, not after Postfix's 60 s.
+        "service_throttle_time": "1s",
+    }
+
+
+def owned(table: RoutingTable, host: Host, phase: Phase) -> dict[str, str]:
+    """What only the operator sets; every name is one of :mod:`smtpfleet.api.postfix_parameters`."""
+    size_bytes = table.submission.message_size_limit_bytes
+    return {
+        "compatibility_level": "3.9",
+        "queue_directory": str(host.paths.queue),
+        "data_directory": str(host.paths.data),
+        "mail_owner": MAIL_OWNER,
+        # By syslog, to the agent: why, says smtpfleet.relay.logpump.
+        "maillog_file": "",
+        "enable_long_queue_ids": "yes",
+        "authorized_submit_users": "root",
+        "myhostname": host.name,
+        "smtp_helo_name": table.hostname,
+        "inet_interfaces": "all",
+        "inet_protocols": ", ".join(host.protocols),
+        # No mail is for this machine.
+        "mydestination": "",
+        "local_transport": "error:5.1.1 this relay has no mailboxes",
+        "local_recipient_maps": "",
+        "alias_maps": "",
+        "alias_database": "",
+        "relay_domains": "",
+        "virtual_alias_domains": "",
+        "virtual_alias_maps": "",
+        "transport_maps": "",
+        # Who may relay: the client that the balancer names, if it is in a trusted network; nobody else.
+        "mynetworks": " ".join(map(_network, table.submission.trusted_networks)),
+        "smtpd_relay_restrictions": "permit_mynetworks, reject",
+        "smtpd_upstream_proxy_protocol": "haproxy",
+        "smtpd_upstream_proxy_timeout": "5s",
+        # Not delayed to RCPT: the agent is asked once a message, and a session it ends has lost nothing.
+        "smtpd_delay_reject": "no",
+        "smtpd_sender_restrictions": _policy(host.paths),
+        # Limits per client belong to the balancers, which see the whole pool.
+        "smtpd_client_connection_count_limit": "0",
+        # RFC 5321 line ends and command order, without exceptions: against SMTP smuggling.
+        "smtpd_forbid_bare_newline": "normalize",
+        "smtpd_forbid_bare_newline_exclusions": "",
+        "smtpd_forbid_unauth_pipelining": "yes",
+        "message_size_limit": str(_queue_file_bytes(size_bytes)),
+        "queue_minfree": str(minfree_bytes(table)),
+        "relayhost": _relayhost(table.delivery.smarthost),
+    } | _by_phase(phase, lifetime_s=table.delivery.queue_lifetime_s)
+
+
+def minfree_bytes(table: RoutingTable) -> int:
+    """Room below which MAIL FROM gets 452: postconf(5) asks for 1.5 times the size limit."""
+    return table.submission.message_size_limit_bytes * 3 // 2 + 1
+
+
+def _by_phase(phase: Phase, *, lifetime_s: int) -> dict[str, str]:
+    clients = " ".join(f"{port}.inet" for port in CLIENT_PORTS)
+    match phase:
+        case Phase.OPEN:
+            disabled, deferred = "", ""
+        case Phase.CLOSED:
+            disabled, deferred = clients, ""
+        case Phase.FROZEN:
+            disabled, deferred, lifetime_s = clients, " ".join(DELIVERY_SERVICES), _FROZEN_LIFETIME_S
+        case _:
+            assert_never(phase)
+    return {
+        "maximal_queue_lifetime": f"{lifetime_s}s",
+        "bounce_queue_lifetime": f"{lifetime_s}s",
+        "master_service_disable": disabled,
+        "defer_transports": deferred,
+    }
+
+
+def _network(cidr: str) -> str:
+    """A network as postconf(5) wants it: IPv6 addresses in brackets."""
+    address, _, length = cidr.partition("/")
+    return f"[{address}]/{length}" if ":" in address else cidr
+
+
+def _relayhost(smarthost: Smarthost | None) -> str:
+    return f"[{smarthost.host}]:{smarthost.port}" if smarthost else ""
+
+
+def _policy(paths: Paths) -> str:
+    """Mail goes on when the agent does not answer: it only ever speeds sessions out."""
+    options = "timeout=1s, try_limit=1, default_action=DUNNO"
+    return f"check_policy_service {{ unix:{paths.policy_socket}, {options} }}"
+
+
+def _queue_file_bytes(size_limit_bytes: int) -> int:
+    """Room for a message of the largest size as a queue file.
+
+    Outside smtpd, message_size_limit bounds the file with its envelope and record headers (cleanup sets it as file
+    size limit): up to a byte for each 128 of text, and a thousand recipients of at most a kilobyte each.
+    """
+    return size_limit_bytes + size_limit_bytes // 64 + 2 * 2**20
+
+
+def master_cf(*, size_limit_bytes: int) -> str:
+    """The services. None is chrooted: a chroot needs copies of resolver files inside the queue."""
+    size_limit = f"message_size_limit={size_limit_bytes}"
+    clients = [line for port in CLIENT_PORTS for line in _smtpd(port, SMTPD_PROCESSES, [size_limit])]
+    check = _smtpd(CHECK_PORT, CHECK_PROCESSES, [size_limit, *_CHECK_OPTIONS])
+    return _HEADER + _lines([*clients, *check]) + internal_services()
+
+
+def _smtpd(port: int, processes: int, options: Iterable[str]) -> list[str]:
+    return [f"{port} inet n - n - {processes} smtpd", *(f"  -o {option}" for option in options)]
+
+
+def internal_services() -> str:
+    """The services without a port."""
+    return _lines(
+        [
+            "pickup     unix  n - n 60    1 pickup",
+            "cleanup    unix  n - n -     0 cleanup",
+            "qmgr       unix  n - n 300   1 qmgr",
+            "tlsmgr     unix  - - n 1000? 1 tlsmgr",
+            "rewrite    unix  - - n -     - trivial-rewrite",
+            "bounce     unix  - - n -     0 bounce",
+            "defer      unix  - - n -     0 bounce",
+            "trace      unix  - - n -     0 bounce",
+            "verify     unix  - - n -     1 verify",
+            "flush      unix  n - n 1000? 0 flush",
+            "proxymap   unix  - - n -     - proxymap",
+            "proxywrite unix  - - n -     1 proxymap",
+            "smtp       unix  - - n -     - smtp",
+            "relay      unix  - - n -     - smtp",
+            "showq      unix  n - n -     - showq",
+            "error      unix  - - n -     - error",
+            "retry      unix  - - n -     - error",
+            "discard    unix  - - n -     - discard",
+            "anvil      unix  - - n -     1 anvil",
+            "scache     unix  - - n -     1 scache",
+            "postlog    unix-dgram n - n - 1 postlogd",
+        ]
+    )
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

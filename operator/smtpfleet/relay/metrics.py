@@ -1,0 +1,91 @@
+"""What a relay shows to Prometheus, computed from one snapshot when it is asked for."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from smtpfleet.api.agent_status import Intake, PostfixState, RelayStatus
+
+_PREFIX = "smtpfleet_relay"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that is shown. ``deliveries`` counts recipients by Postfix's word for the outcome."""
+
+    status: RelayStatus
+    restarts: int
+    refused_tables: int
+    deliveries: Mapping[str, int]
+
+
+class RelayCollector(Collector):
+    """Turns snapshots into metric families."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterable[Metric]:
+        """All families, from one snapshot."""
+        shown = self._snapshot()
+        yield from _states(shown.status)
+        yield from _queue(shown.status)
+        yield from _totals(shown)
+
+
+def registry(snapshot: Callable[[], Snapshot]) -> CollectorRegistry:
+    """A registry with nothing but this relay's metrics."""
+    result = CollectorRegistry(auto_describe=False)
+    result.register(RelayCollector(snapshot))
+    return result
+
+
+def _queue(status: RelayStatus) -> Iterable[Metric]:
+    messages = GaugeMetricFamily(
+        f"{_PREFIX}_queue_messages", "Messages by queue directory of Postfix.", labels=["queue"]
+    )
+    for queue, count in status.queue.model_dump().items():
+        messages.add_metric([queue], count)
+    yield messages
+    yield GaugeMetricFamily(
+        f"{_PREFIX}_oldest_active_seconds", "Age of the oldest message being sent.", status.oldest_active_s
+    )
+    yield GaugeMetricFamily(f"{_PREFIX}_sessions", "Sessions of clients that are open.", status.sessions)
+
+
+def _states(status: RelayStatus) -> Iterable[Metric]:
+    yield InfoMetricFamily(
+        f"{_PREFIX}_table", "Routing table that Postfix runs with.", {"revision": status.table_revision}
+    )
+    yield InfoMetricFamily(
+        f"{_PREFIX}_incarnation", "Life of the queue on this volume.", {"incarnation": status.incarnation}
+    )
+    yield GaugeMetricFamily(
+        f"{_PREFIX}_table_refused",
+        "1 while the newest routing table is not in use.",
+        float(bool(status.table_error)),
+    )
+    intake = GaugeMetricFamily(
+        f"{_PREFIX}_intake", "1 for the present state of the intake.", labels=["state"]
+    )
+    for known_intake in Intake:
+        intake.add_metric([known_intake], float(known_intake is status.intake))
+    yield intake
+    postfix = GaugeMetricFamily(f"{_PREFIX}_postfix", "1 for the present state of Postfix.", labels=["state"])
+    for known_state in PostfixState:
+        postfix.add_metric([known_state], float(known_state is status.postfix))
+    yield postfix
+
+
+def _totals(shown: Snapshot) -> Iterable[Metric]:
+    yield CounterMetricFamily(f"{_PREFIX}_postfix_restarts", "Starts after an end unasked.", shown.restarts)
+    yield CounterMetricFamily(f"{_PREFIX}_tables_refused", "Routing tables refused.", shown.refused_tables)
+    deliveries = CounterMetricFamily(
+        f"{_PREFIX}_deliveries", "Outcomes of delivery attempts, by recipient.", labels=["status"]
+    )
+    for status, count in sorted(shown.deliveries.items()):
+        deliveries.add_metric([status], count)
+    yield deliveries
