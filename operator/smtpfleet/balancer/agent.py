@@ -1,0 +1,170 @@
+"""The balancer's agent: makes HAProxy serve as the routing table says, and shows what it does.
+
+Guarantees: traffic never depends on this process (HAProxy checks, balances and fails over by itself, and starts from
+the file); a change of weights is made at run time, everything else by a reload that keeps sessions; the file is written
+first, so that a HAProxy that is started anew serves the same; a table that HAProxy refuses changes nothing.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from smtpfleet.api.agent_status import BalancerStatus, ServerStatus
+from smtpfleet.api.routing import RoutingTable
+from smtpfleet.balancer.config import UNCHECKED, render, structure, weights
+from smtpfleet.balancer.files import Files
+from smtpfleet.balancer.runtime import ConfigurationRefusedError, RuntimeCallError, Server
+
+logger = logging.getLogger(__name__)
+
+POLL_S: Final = 1.0
+"""How often HAProxy's servers are looked at, for status and metrics only."""
+RETRY_S: Final = 0.5
+"""Until HAProxy, which is just starting or reloading, is asked again."""
+STALLED_S: Final = 30.0
+
+
+class Runtime(Protocol):
+    """What the agent needs of HAProxy; :class:`smtpfleet.balancer.runtime.Haproxy` is the one of production."""
+
+    async def servers(self) -> tuple[Server, ...]:
+        """Every server of the backend."""
+
+    async def set_weights(self, weights: dict[str, int]) -> None:
+        """Change weights at run time."""
+
+    async def reload(self) -> None:
+        """Load the file."""
+
+
+class Tables(Protocol):
+    """Where tables come from; :class:`smtpfleet.feed.table.TableFollower` is the one of production."""
+
+    @property
+    def error(self) -> str:
+        """Why the newest table is not in use."""
+
+    async def next(self, after: str) -> RoutingTable:
+        """The table, once its revision is another one."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened since the agent started."""
+
+    reloads: int = 0
+    weight_changes: int = 0
+    refused_tables: int = 0
+
+
+class Agent:
+    """Run :meth:`follow` and :meth:`watch` side by side; the rest answers questions of the HTTP port."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        runtime: Runtime,
+        files: Files,
+        tables: Tables,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name, self._runtime, self._files, self._tables, self._clock = (
+            name,
+            runtime,
+            files,
+            tables,
+            clock,
+        )
+        self._applied: RoutingTable | None = None
+        self._refusal = ""
+        self._watched_s = clock()
+        self.servers: tuple[Server, ...] = ()
+        self.counters = Counters()
+
+    async def follow(self) -> None:
+        """Apply each table as it comes, for ever."""
+        revision = ""
+        while True:
+            table = await self._tables.next(revision)
+            revision = table.revision
+            await self._apply(table)
+
+    async def watch(self) -> None:
+        """Look at HAProxy's servers, for ever."""
+        while True:
+            try:
+                self.servers = await self._runtime.servers()
+            except RuntimeCallError as error:
+                self.servers = ()
+                logger.debug("HAProxy cannot be asked", extra={"error": str(error)})
+            self._watched_s = self._clock()
+            await asyncio.sleep(POLL_S)
+
+    def status(self) -> BalancerStatus:
+        """What ``/status`` answers."""
+        return BalancerStatus(
+            balancer=self._name,
+            table_revision=self._applied.revision if self._applied else "",
+            table_error=self._refusal or self._tables.error,
+            servers=tuple(self._relays()),
+        )
+
+    def healthy(self) -> str:
+        """Why the agent must be started anew; empty while it works."""
+        late_s = self._clock() - self._watched_s
+        return f"HAProxy was last looked at {late_s:.0f} s ago" if late_s > STALLED_S else ""
+
+    def ready(self) -> str:
+        """Why this balancer does not serve by the newest table; empty while it does."""
+        if not self.servers and not (self._applied and not self._applied.relays):
+            return "HAProxy does not answer"
+        return self._refusal or ("" if self._applied else "no routing table yet")
+
+    def _relays(self) -> Iterator[ServerStatus]:
+        for server in self.servers:
+            if not server.name.endswith(UNCHECKED):
+                yield ServerStatus(
+                    name=server.name, state=server.status, weight=server.weight, sessions=server.sessions
+                )
+
+    async def _apply(self, table: RoutingTable) -> None:
+        """Write the file, then tell HAProxy; until HAProxy has taken or refused it."""
+        text, before = render(table), self._files.read()
+        self._files.write(text)
+        while True:
+            try:
+                await self._tell(table, text)
+            except ConfigurationRefusedError as error:
+                self._refuse(table, before, str(error))
+                return
+            except RuntimeCallError as error:
+                logger.warning("HAProxy cannot be told yet", extra={"error": str(error)})
+                await asyncio.sleep(RETRY_S)
+            else:
+                self._files.note_loaded(text)
+                self._applied, self._refusal = table, ""
+                logger.info("routing table applied", extra={"revision": table.revision})
+                return
+
+    async def _tell(self, table: RoutingTable, text: str) -> None:
+        if self._files.is_loaded(text):
+            return
+        if self._applied and structure(self._applied) == structure(table):
+            old = weights(self._applied)
+            changed = {name: weight for name, weight in weights(table).items() if weight != old[name]}
+            await self._runtime.set_weights(changed)
+            self.counters.weight_changes += len(changed)
+        else:
+            await self._runtime.reload()
+            self.counters.reloads += 1
+
+    def _refuse(self, table: RoutingTable, before: str, why: str) -> None:
+        if before:
+            self._files.write(before)
+        self._refusal = why
+        self.counters.refused_tables += 1
+        logger.error("HAProxy refused the routing table", extra={"revision": table.revision, "error": why})

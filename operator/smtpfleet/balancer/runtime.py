@@ -1,0 +1,122 @@
+"""HAProxy's sockets: the worker's for servers, the master's for a reload.
+
+Each call is a connection of its own with a time limit, so a hung HAProxy never hangs the agent.
+"""
+
+import asyncio
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from smtpfleet.api import names
+from smtpfleet.balancer.config import ADMIN_SOCKET, BACKEND
+
+MASTER_SOCKET: Final = f"{names.BALANCER_RUN_DIRECTORY}/master.sock"
+_CALL_S: Final = 2.0
+_RELOAD_S: Final = 20.0
+_SERVERS_ONLY: Final = 4
+"""Type of row in ``show stat`` (management guide, 9.3)."""
+
+
+class RuntimeCallError(Exception):
+    """HAProxy cannot be asked now, or refused; the message says what."""
+
+
+class ConfigurationRefusedError(RuntimeCallError):
+    """HAProxy does not take the configuration file; the worker before goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One row of ``show stat``. ``status`` is HAProxy's word: UP, DOWN, DRAIN, MAINT, "UP 1/2", "no check"."""
+
+    name: str
+    status: str
+    weight: int
+    sessions: int
+
+    @property
+    def down(self) -> bool:
+        """Whether the checks have taken it out."""
+        return self.status.startswith("DOWN")
+
+
+@dataclass(frozen=True, slots=True)
+class Haproxy:
+    """The HAProxy of this pod."""
+
+    admin: Path = Path(ADMIN_SOCKET)
+    master: Path = Path(MASTER_SOCKET)
+
+    async def servers(self) -> tuple[Server, ...]:
+        """Every server of the backend as HAProxy sees it.
+
+        Raises:
+            RuntimeCallError: no HAProxy runs, or it does not answer.
+        """
+        return parse_servers(await _call(self.admin, f"show stat {BACKEND} {_SERVERS_ONLY} -1"))
+
+    async def set_weights(self, weights: dict[str, int]) -> None:
+        """Change weights without a reload; sessions go on.
+
+        Raises:
+            RuntimeCallError: refused (an unknown server), or no HAProxy runs.
+        """
+        if not weights:
+            return
+        commands = "; ".join(
+            f"set server {BACKEND}/{name} weight {weight}" for name, weight in weights.items()
+        )
+        if said := (await _call(self.admin, commands)).strip():
+            raise RuntimeCallError(f"HAProxy refused a weight: {said}")
+
+    async def reload(self) -> None:
+        """Start a worker with the file as it is now; the old one keeps its sessions.
+
+        Raises:
+            ConfigurationRefusedError: the file is bad; the old worker stays.
+            RuntimeCallError: no master runs, or it does not answer.
+        """
+        said = await _call(self.master, "reload", limit_s=_RELOAD_S)
+        if "Success=1" not in said:
+            raise ConfigurationRefusedError(
+                f"HAProxy did not load the configuration: {' '.join(said.split())[:500]}"
+            )
+
+
+def parse_servers(text: str) -> tuple[Server, ...]:
+    """Rows of ``show stat``.
+
+    Raises:
+        RuntimeCallError: the text is something else.
+    """
+    rows = csv.DictReader(text.removeprefix("# ").splitlines())
+    try:
+        return tuple(
+            Server(
+                name=row["svname"],
+                status=row["status"],
+                weight=int(row["uweight"] or 0),
+                sessions=int(row["scur"] or 0),
+            )
+            for row in rows
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RuntimeCallError(f"HAProxy's statistics cannot be read: {error}") from error
+
+
+async def _call(path: Path, command: str, *, limit_s: float = _CALL_S) -> str:
+    try:
+        async with asyncio.timeout(limit_s):
+            reader, writer = await asyncio.open_unix_connection(str(path))
+            try:
+                writer.write(f"{command}\n".encode())
+                await writer.drain()
+                return (await reader.read()).decode(errors="replace")
+            finally:
+                writer.close()
+    except TimeoutError as error:
+        raise RuntimeCallError(f"HAProxy did not answer within {limit_s:g} s") from error
+    except OSError as error:
+        raise RuntimeCallError(f"HAProxy cannot be reached: {error.strerror or error}") from error

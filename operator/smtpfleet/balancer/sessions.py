@@ -1,0 +1,38 @@
+"""Frees the clients of a relay that hangs: a script that runs inside HAProxy, so it needs no agent.
+
+``on-marked-down shutdown-sessions`` is made for this, but HAProxy 3.0.11 (Debian 13) leaves a session for
+ever that is just connecting to the server when it goes down: the server side is closed, the client side is
+not, no timeout runs, and neither the client's leaving nor ``shutdown session`` ends it. (HAProxy's commit
+6365eb85e of April 2025, in 3.2, changes what leads to it; 3.0.11 lacks it.) So sessions are closed a little
+later, when every connection that was on its way has either been made or has failed over to another relay.
+
+One failed check takes a relay out of the rotation; its sessions are closed only if no check passed until
+the script's delay was over.
+"""
+
+from typing import Final
+
+CHECK_AGAIN_MS: Final = 100
+"""Pause after a failed check."""
+CHECK_TIMEOUT_MS: Final = 200
+CONNECT_TIMEOUT_MS: Final = 150
+CLOSE_AFTER_MS: Final = CHECK_AGAIN_MS + CHECK_TIMEOUT_MS
+"""From the first failed check to the end of the second: longer than any connection takes to be made."""
+
+SCRIPT: Final = f"""\
+-- Closes the sessions of a server that was marked down and stays so.
+core.event_sub({{"SERVER_DOWN"}}, function(event, data)
+  local server = data.reference
+  if server == nil then return end
+  core.register_task(function()
+    core.msleep({CLOSE_AFTER_MS})
+    local stats = server:get_stats()
+    -- A server that has passed a check again is "DOWN 1/2".
+    if stats ~= nil and stats["status"] == "DOWN" then
+      server:shut_sess()
+      core.log(core.notice, "Server " .. data.proxy_name .. "/" .. data.name .. " stays down: sessions closed.")
+    end
+  end)
+end)
+"""
+"""What HAProxy loads with ``lua-load``."""
