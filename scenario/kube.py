@@ -1,0 +1,99 @@
+"""kubectl as a function: what scenarios need of a cluster, whatever made the cluster."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Object = dict[str, Any]
+"""A Kubernetes object as JSON."""
+
+
+class KubeError(Exception):
+    """kubectl said no; the message is its own."""
+
+
+class NotReachedError(Exception):
+    """A state was not reached in time; the message says what was seen last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kube:
+    """One cluster: ``kubectl`` and ``kubeconfig`` are paths, ``prefix`` enters its network (``bin/in-cluster``)."""
+
+    kubectl: Path
+    kubeconfig: Path
+    prefix: tuple[str, ...]
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Environment for programs that talk to this cluster."""
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+
+    def run(self, *arguments: str, stdin: str | None = None, timeout_s: float = 120) -> str:
+        """Run kubectl and return what it printed.
+
+        Raises:
+            KubeError: kubectl failed.
+        """
+        done = subprocess.run(
+            [str(self.kubectl), *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env=dict(self.environment),
+            check=False,
+        )
+        if done.returncode:
+            raise KubeError(done.stderr.strip() or done.stdout.strip())
+        return done.stdout
+
+    def get(self, *arguments: str) -> Object:
+        """``kubectl get … -o json``."""
+        found: Object = json.loads(self.run("get", *arguments, "-o", "json"))
+        return found
+
+    def items(self, *arguments: str) -> list[Object]:
+        """The items of a list."""
+        found: list[Object] = self.get(*arguments)["items"]
+        return found
+
+    def raw(self, path: str) -> str:
+        """GET a path of the API server, such as a pod's port by its proxy."""
+        return self.run("get", "--raw", path)
+
+    def post_raw(self, path: str, body: str) -> str:
+        """POST to a path of the API server."""
+        return self.run("create", "--raw", path, "-f", "-", stdin=body)
+
+    def apply(self, *objects: Object, server_side: bool = False) -> None:
+        """Apply objects as a user does."""
+        flags = ("--server-side",) if server_side else ()
+        bundle = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self.run("apply", *flags, "-f", "-", stdin=json.dumps(bundle))
+
+    def inside(self, command: Sequence[str]) -> list[str]:
+        """The command line that runs a program of this machine inside the cluster's network."""
+        return [*self.prefix, *command]
+
+
+def wait_until(seen: Callable[[], str], *, timeout_s: float, interval_s: float = 0.25) -> float:
+    """Wait until ``seen`` returns the empty text; return the seconds it took.
+
+    Raises:
+        NotReachedError: not in time; with the last text.
+    """
+    begin = time.monotonic()
+    while True:
+        last = seen()
+        passed = time.monotonic() - begin
+        if not last:
+            return passed
+        if passed > timeout_s:
+            raise NotReachedError(f"after {timeout_s:.0f} s: {last}")
+        time.sleep(interval_s)

@@ -1,0 +1,101 @@
+"""Load from outside the fleet: the generator as a process of its own inside the cluster's network.
+
+A process of its own, because faults are made by this one, and neither may wait for the other.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from mailcheck.jsonl import read_attempts
+from mailcheck.model import Attempt
+from mailcheck.timeline import Fault
+from scenario.kube import Kube
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class LoadError(Exception):
+    """The generator itself failed, so there is nothing to account for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What is handed in: ``rate`` messages per second, ``count`` in all, and further flags of the generator."""
+
+    target: str
+    rate: float
+    count: int
+    size_bytes: int = 4096
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(kw_only=True)
+class Load:
+    """A generator that runs; :meth:`finish` waits for it."""
+
+    process: subprocess.Popen[str]
+    directory: tempfile.TemporaryDirectory[str]
+    began: float
+
+    @classmethod
+    def start(cls, kube: Kube, shape: Shape) -> Self:
+        """Start the generator."""
+        directory = tempfile.TemporaryDirectory(prefix="smtpfleet-load-")
+        command = [
+            sys.executable, "-m", "mailcheck", "generate",
+            "--target", shape.target,
+            "--rate", str(shape.rate),
+            "--count", str(shape.count),
+            "--size", str(shape.size_bytes),
+            "--output", f"{directory.name}/attempts.jsonl",
+            *shape.flags,
+        ]  # fmt: skip
+        process = subprocess.Popen(
+            kube.inside(command), cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        return cls(process=process, directory=directory, began=time.time())
+
+    def finish(self, *, timeout_s: float = 300) -> list[Attempt]:
+        """Wait for the generator and read what became of each message.
+
+        Raises:
+            LoadError: the generator failed.
+        """
+        try:
+            said, _ = self.process.communicate(timeout=timeout_s)
+            if self.process.returncode:
+                raise LoadError(f"the generator failed: {said}")
+            return read_attempts(Path(self.directory.name) / "attempts.jsonl")
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+            self.directory.cleanup()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A fault: ``act`` is called ``at_s`` seconds after the load began and returns the moment it took effect."""
+
+    at_s: float
+    name: str
+    act: Callable[[], float]
+
+
+def run(kube: Kube, shape: Shape, steps: Sequence[Step] = ()) -> tuple[list[Attempt], list[Fault]]:
+    """Run a load with faults at their times; return attempts and faults with the moments they took effect."""
+    load = Load.start(kube, shape)
+    faults = []
+    try:
+        for step in sorted(steps, key=lambda step: step.at_s):
+            time.sleep(max(0.0, load.began + step.at_s - time.time()))
+            faults.append(Fault(name=step.name, time=step.act()))
+    finally:
+        attempts = load.finish(timeout_s=shape.count / shape.rate + 120)
+    return attempts, faults

@@ -1,0 +1,253 @@
+"""The stage: a namespace with a recording receiver and a pool that delivers to it.
+
+Used by demo, tests and benchmarks, so that each says only what it does to the fleet. Whoever sets a stage removes
+it (``with``); a stage never touches another namespace.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self
+
+from mailcheck.checker import fully_drained
+from mailcheck.jsonl import decode_arrivals
+from mailcheck.model import Arrival, Attempt
+from scenario.kube import Kube, KubeError, Object, wait_until
+
+CLUSTER_NETWORKS: Final = ("10.0.0.0/8", "172.16.0.0/12")
+"""Pods and nodes of local clusters: from where scenarios hand in mail."""
+SINK_PORT: Final = 2525
+CONTROL_PORT: Final = 8026
+_EMPTY_LOOKS: Final = 6
+"""So often in a row every queue must be seen empty: a message on its way between two directories is in neither."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pod:
+    """What scenarios need to know of a pod."""
+
+    name: str
+    node: str
+    address: str
+    ready: bool
+    uid: str
+    relay: str = ""
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """One namespace with a sink and pools; a context manager that removes it all."""
+
+    kube: Kube
+    namespace: str
+    sink_image: str
+    pools: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        """Create namespace and sink and wait for the sink."""
+        self.kube.apply(_namespace(self.namespace))
+        self.kube.apply(*_sink(self.namespace, self.sink_image))
+        self.kube.run(
+            "rollout", "status", "deployment/sink", "-n", self.namespace, "--timeout=120s", timeout_s=130
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove the namespace and wait until it is gone."""
+        self.kube.run("delete", "namespace", self.namespace, "--timeout=150s", timeout_s=160)
+
+    def pool(self, name: str = "outbound", **spec: Any) -> float:
+        """Apply a pool that delivers to the sink, wait for Ready=True, and return the seconds from one to the other."""
+        begin = time.monotonic()
+        self.apply_pool(name, **spec)
+        self.wait_ready(name)
+        return time.monotonic() - begin
+
+    def apply_pool(self, name: str = "outbound", **spec: Any) -> None:
+        """Apply a pool that delivers to the sink; ``spec`` adds to or replaces top-level fields."""
+        address = self.kube.get("service", "sink", "-n", self.namespace)["spec"]["clusterIP"]
+        body = {
+            "submission": {"trustedNetworks": list(CLUSTER_NETWORKS)},
+            "delivery": {"smarthost": {"host": address, "port": 25}},
+        } | spec
+        self.kube.apply(
+            {
+                "apiVersion": "smtpfleet.io/v1alpha1",
+                "kind": "SmtpPool",
+                "metadata": {"name": name, "namespace": self.namespace},
+                "spec": body,
+            }
+        )
+        if name not in self.pools:
+            self.pools.append(name)
+
+    def wait_ready(self, name: str = "outbound", *, timeout_s: float = 120) -> float:
+        """Wait until the pool's Ready condition is True for its present generation."""
+
+        def seen() -> str:
+            found = self.kube.get("smtppool", name, "-n", self.namespace)
+            conditions = found.get("status", {}).get("conditions", [])
+            ready = next((c for c in conditions if c["type"] == "Ready"), None)
+            if ready is None:
+                return "no condition Ready"
+            if ready["observedGeneration"] != found["metadata"]["generation"]:
+                return "the operator has not seen this generation"
+            return "" if ready["status"] == "True" else f"{ready['reason']}: {ready['message']}"
+
+        return wait_until(seen, timeout_s=timeout_s)
+
+    def pods(self, component: str, pool: str = "outbound") -> list[Pod]:
+        """The pods of a component (``relay`` or ``balancer``), by name."""
+        found = self.kube.items(
+            "pods", "-n", self.namespace,
+            "-l", f"smtpfleet.io/pool={pool},app.kubernetes.io/component={component}",
+        )  # fmt: skip
+        return sorted((_pod(item) for item in found), key=lambda pod: pod.name)
+
+    def address(self, service: str = "outbound") -> str:
+        """ClusterIP of a Service."""
+        found: str = self.kube.get("service", service, "-n", self.namespace)["spec"]["clusterIP"]
+        return found
+
+    def relay_status(self, pod: str) -> Object:
+        """What a relay's agent answers to ``GET /status``."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:8080/proxy/status"
+        found: Object = json.loads(self.kube.raw(path))
+        return found
+
+    def balancer_status(self, pod: str) -> Object:
+        """What a balancer's agent answers to ``GET /status``."""
+        return self.relay_status(pod)
+
+    def arrivals(self) -> list[Arrival]:
+        """Everything that the sink has recorded."""
+        path = f"/api/v1/namespaces/{self.namespace}/services/sink:control/proxy/arrivals"
+        return decode_arrivals(self.kube.raw(path).splitlines())
+
+    def sink_mode(self, **mode: Any) -> None:
+        """Switch the sink, as ``python -m mailcheck sink`` documents ``POST /mode``."""
+        path = f"/api/v1/namespaces/{self.namespace}/services/sink:control/proxy/mode"
+        self.kube.post_raw(path, json.dumps(mode))
+
+    def queued(self, pool: str = "outbound") -> int:
+        """Messages in the queues of all relays, as their agents count them now.
+
+        Raises:
+            KubeError: an agent does not answer.
+        """
+        total = 0
+        for pod in self.pods("relay", pool):
+            queue = self.relay_status(pod.name)["queue"]
+            total += sum(queue[name] for name in ("maildrop", "incoming", "active", "deferred", "hold"))
+        return total
+
+    def wait_drained(self, attempts: Sequence[Attempt], *, timeout_s: float = 120) -> list[Arrival]:
+        """Wait until every queue is empty and return what arrived.
+
+        Queues that stay empty while something is missing end the wait, too: then the accounting says what.
+
+        Raises:
+            NotReachedError: a queue is not empty in time, or an agent does not answer.
+        """
+        empty_looks = 0
+
+        def seen() -> str:
+            nonlocal empty_looks
+            try:
+                queued = sum(self.queued(pool) for pool in self.pools)
+            except KubeError as error:
+                return f"a relay's agent does not answer: {error}"
+            empty_looks = 0 if queued else empty_looks + 1
+            if queued:
+                return f"{queued} messages are queued"
+            if fully_drained(attempts, self.arrivals(), queued=queued) or empty_looks >= _EMPTY_LOOKS:
+                return ""
+            return "the queues are empty, but not everything has arrived"
+
+        wait_until(seen, timeout_s=timeout_s, interval_s=0.5)
+        return self.arrivals()
+
+
+def _pod(item: Object) -> Pod:
+    conditions = item["status"].get("conditions", [])
+    return Pod(
+        name=item["metadata"]["name"],
+        node=item["spec"].get("nodeName", ""),
+        address=item["status"].get("podIP", ""),
+        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+        and "deletionTimestamp" not in item["metadata"],
+        uid=item["metadata"]["uid"],
+        relay=item["metadata"]["labels"].get("smtpfleet.io/relay", ""),
+    )
+
+
+def _namespace(name: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "baseline"}},
+    }
+
+
+def _sink(namespace: str, image: str) -> list[Object]:
+    labels = {"app.kubernetes.io/name": "sink"}
+    container = {
+        "name": "sink",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": [
+            "--listen",
+            f"0.0.0.0:{SINK_PORT}",
+            "--control",
+            f"0.0.0.0:{CONTROL_PORT}",
+            "--record",
+            "/tmp/arrivals",
+        ],
+        "ports": [{"containerPort": SINK_PORT}, {"containerPort": CONTROL_PORT}],
+        "readinessProbe": {"tcpSocket": {"port": SINK_PORT}, "periodSeconds": 1},
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65534,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "sink", "namespace": namespace, "labels": labels},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            "strategy": {"type": "Recreate"},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "containers": [container],
+                    "volumes": [{"name": "tmp", "emptyDir": {"medium": "Memory"}}],
+                    "automountServiceAccountToken": False,
+                    "terminationGracePeriodSeconds": 1,
+                },
+            },
+        },
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "sink", "namespace": namespace, "labels": labels},
+        "spec": {
+            "selector": labels,
+            "ports": [
+                {"name": "smtp", "port": 25, "targetPort": SINK_PORT},
+                {"name": "control", "port": CONTROL_PORT, "targetPort": CONTROL_PORT},
+            ],
+        },
+    }
+    return [deployment, service]
