@@ -1,0 +1,90 @@
+"""Faults under load: whatever happens, what was acknowledged arrives.
+
+Judged by accounting alone; how long clients notice a fault is measured by ``make bench``.
+"""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from bench import failover
+from mailcheck.checker import check
+from mailcheck.model import Attempt
+from mailcheck.timeline import reasons
+from scenario.accounts import of_this_run
+from scenario.cluster import OPERATOR_NAMESPACE, Local
+from scenario.load import Shape, Step, run
+from scenario.stage import Stage
+from testbed.handle import ClusterHandle
+
+RELAYS = 3
+RATE = 100
+COUNT = 1000
+
+
+@pytest.fixture(scope="module")
+def stage(local: Local) -> Iterator[Stage]:
+    with Stage(
+        kube=local.kube, namespace=f"chaos-{uuid4().hex[:6]}", sink_image=local.images["sink"]
+    ) as stage:
+        stage.pool(replicas=RELAYS)
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def earlier() -> list[Attempt]:
+    return []
+
+
+def _under_load(
+    stage: Stage, earlier: list[Attempt], steps: list[Step], *, count: int = COUNT
+) -> list[Attempt]:
+    """Hand in under faults, wait until all queues are empty, and insist that nothing is missing."""
+    attempts, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=RATE, count=count), steps)
+    failover.settle(stage, relays=RELAYS)
+    arrivals = of_this_run(stage.wait_drained(attempts, timeout_s=240), earlier)
+    earlier.extend(attempts)
+    verdict = check(attempts, arrivals)
+    assert verdict.ok, (
+        f"lost {verdict.lost[:5]}, unexpected {verdict.unexpected[:5]}, corrupted {verdict.corrupted[:5]}"
+    )
+    assert sum(a.acknowledged for a in attempts) > count / 2, dict(reasons(attempts))
+    return attempts
+
+
+@pytest.mark.parametrize("case", failover.CASES, ids=lambda case: case.name)
+def test_nothing_is_lost_when(stage: Stage, earlier: list[Attempt], case: failover.Case) -> None:
+    failover.settle(stage, relays=RELAYS)
+    attempts = _under_load(stage, earlier, case.steps(stage))
+    if case.errors_at_most == 0.0:
+        assert dict(reasons(attempts)) == {}
+
+
+def test_nothing_is_lost_when_a_relay_is_killed_while_no_operator_runs(
+    stage: Stage, earlier: list[Attempt]
+) -> None:
+    failover.settle(stage, relays=RELAYS)
+    scale = ("scale", "deployment/smtpfleet", "-n", OPERATOR_NAMESPACE)
+    stage.kube.run(*scale, "--replicas=0")
+    try:
+        _under_load(stage, earlier, failover.CASES[0].steps(stage))
+    finally:
+        stage.kube.run(*scale, "--replicas=2")
+
+
+def test_mail_flows_while_the_api_server_is_stopped(
+    stage: Stage, earlier: list[Attempt], cluster: ClusterHandle
+) -> None:
+    failover.settle(stage, relays=RELAYS)
+    shape = Shape(target=f"{stage.address()}:25", rate=RATE, count=COUNT)
+    cluster.api_server("pause")
+    try:
+        attempts, _ = run(stage.kube, shape)
+    finally:
+        cluster.api_server("resume")
+    assert dict(reasons(attempts)) == {}
+    failover.settle(stage, relays=RELAYS)
+    arrivals = of_this_run(stage.wait_drained(attempts), earlier)
+    earlier.extend(attempts)
+    assert check(attempts, arrivals).ok

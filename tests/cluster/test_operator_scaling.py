@@ -1,0 +1,141 @@
+"""Fewer relays and other pods on a real cluster: no relay goes before its mail has gone."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from mailcheck.checker import check
+from scenario.cluster import Local
+from scenario.kube import Object, wait_until
+from scenario.load import Shape, run
+from scenario.stage import Stage
+from tests.cluster.operators import Space
+
+COUNT = 40
+
+
+@pytest.fixture(scope="module")
+def stage(local: Local) -> Iterator[Stage]:
+    """A sink, and a pool of two relays that deliver to it."""
+    namespace = f"scaling-{uuid4().hex[:6]}"
+    with Stage(kube=local.kube, namespace=namespace, sink_image=local.images["sink"]) as stage:
+        stage.pool(replicas=2)
+        yield stage
+
+
+def _entries(stage: Stage) -> dict[str, Object]:
+    return Space(stage.kube, stage.namespace).entries()
+
+
+def _claims(stage: Stage) -> list[str]:
+    return Space(stage.kube, stage.namespace).names("persistentvolumeclaims")
+
+
+def test_a_surplus_relay_stays_until_its_mail_is_delivered_and_then_goes_with_its_claim(stage: Stage) -> None:
+    stage.sink_mode(mode="tempfail")
+    attempts, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=50, count=COUNT))
+    wait_until(lambda: _all_deferred(stage), timeout_s=60)
+    stage.apply_pool(replicas=1)
+    wait_until(lambda: _one_waits_with_mail(stage), timeout_s=60)
+    assert len(_claims(stage)) == 2
+    staying, leaving = _by_reason(stage)
+    assert (staying["state"], staying["weight"]) == ("Serving", 100)
+    assert leaving["deferred"] > 0
+    status = stage.kube.get("smtppool", "outbound", "-n", stage.namespace)["status"]
+    assert (status["replicas"], status["readyReplicas"], status["desiredReplicas"]) == (2, 1, 1)
+    assert status["deferred"] == COUNT
+
+    stage.sink_mode(mode="accept")
+    for pod in stage.pods("relay"):
+        stage.kube.run("exec", "-n", stage.namespace, pod.name, "--", "postqueue", "-f")
+    wait_until(lambda: "" if _claims(stage) == [staying["name"]] else str(_claims(stage)), timeout_s=120)
+    stage.wait_ready()
+    assert list(_entries(stage)) == [staying["name"]]
+    verdict = check(attempts, stage.wait_drained(attempts))
+    assert verdict.ok, verdict
+    assert not verdict.duplicated
+
+
+def _all_deferred(stage: Stage) -> str:
+    queues = [stage.relay_status(pod.name)["queue"] for pod in stage.pods("relay")]
+    deferred = [queue["deferred"] for queue in queues]
+    return "" if sum(deferred) == COUNT and all(deferred) else f"deferred: {deferred}"
+
+
+def _one_waits_with_mail(stage: Stage) -> str:
+    leaving = [entry for entry in _entries(stage).values() if entry["reason"] == "Surplus"]
+    waits = [entry for entry in leaving if entry["message"] == "mail is left in its queue"]
+    return "" if waits and waits[0]["state"] == "Draining" else f"{_entries(stage)}"
+
+
+def _by_reason(stage: Stage) -> tuple[Object, Object]:
+    """The relay that stays and the one that leaves."""
+    entries = sorted(_entries(stage).values(), key=lambda entry: entry["reason"] == "Surplus")
+    return entries[0], entries[1]
+
+
+def test_a_relay_that_was_to_go_returns_when_it_is_wanted_again(stage: Stage) -> None:
+    stage.apply_pool(replicas=2)
+    stage.wait_ready()
+    before = {pod.name: pod.uid for pod in stage.pods("relay")}
+    stage.sink_mode(mode="tempfail")
+    attempts, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=50, count=COUNT))
+    wait_until(lambda: _all_deferred(stage), timeout_s=60)
+    stage.apply_pool(replicas=1)
+    wait_until(lambda: _one_waits_with_mail(stage), timeout_s=60)
+    stage.apply_pool(replicas=2)
+    stage.wait_ready()
+    assert {pod.name: pod.uid for pod in stage.pods("relay")} == before
+    wait_until(lambda: _all_open(stage), timeout_s=60)
+    stage.sink_mode(mode="accept")
+    for pod in stage.pods("relay"):
+        stage.kube.run("exec", "-n", stage.namespace, pod.name, "--", "postqueue", "-f")
+    again, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=50, count=COUNT))
+    arrivals = {arrival.id for arrival in stage.wait_drained([*attempts, *again])}
+    assert {attempt.id for attempt in [*attempts, *again]} <= arrivals
+
+
+def _all_open(stage: Stage) -> str:
+    intakes = {pod.name: stage.relay_status(pod.name)["intake"] for pod in stage.pods("relay")}
+    return "" if set(intakes.values()) == {"Open"} else str(intakes)
+
+
+def test_another_pod_template_rolls_through_one_relay_at_a_time_without_an_error(stage: Stage) -> None:
+    """While mail flows: every connection is served, and never are two relays away at once."""
+    stage.apply_pool(replicas=3)
+    stage.wait_ready()
+    before = {pod.relay: pod.uid for pod in stage.pods("relay")}
+    stage.apply_pool(replicas=3, relay={"resources": {"requests": {"memory": "96Mi"}}})
+    attempts, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=20, count=600))
+    wait_until(lambda: _all_replaced(stage, before), timeout_s=180)
+    stage.wait_ready()
+    assert {attempt.reason for attempt in attempts if not attempt.acknowledged} == set()
+    arrivals = {arrival.id for arrival in stage.wait_drained(attempts)}
+    assert {attempt.id for attempt in attempts} <= arrivals
+    times = sorted(_ready_since(stage))
+    created = sorted(_created(stage))
+    # Each pod was made only after the one before was ready again.
+    assert all(made >= ready for made, ready in zip(created[1:], times[:-1], strict=True))
+
+
+def _all_replaced(stage: Stage, before: dict[str, str]) -> str:
+    now = {pod.relay: pod.uid for pod in stage.pods("relay")}
+    old = [relay for relay, uid in before.items() if now.get(relay) == uid]
+    return f"still to be replaced: {old}" if old or len(now) < len(before) else ""
+
+
+def _pods(stage: Stage) -> list[Object]:
+    selector = "smtpfleet.io/pool=outbound,app.kubernetes.io/component=relay"
+    return stage.kube.items("pods", "-n", stage.namespace, "-l", selector)
+
+
+def _created(stage: Stage) -> list[str]:
+    return [pod["metadata"]["creationTimestamp"] for pod in _pods(stage)]
+
+
+def _ready_since(stage: Stage) -> list[str]:
+    found = []
+    for pod in _pods(stage):
+        found += [c["lastTransitionTime"] for c in pod["status"]["conditions"] if c["type"] == "Ready"]
+    return found

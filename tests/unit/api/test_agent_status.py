@@ -1,0 +1,54 @@
+"""What agents and the operator tell each other and users, across versions."""
+
+import pytest
+from pydantic import ValidationError
+
+from smtpfleet.api.agent_status import BalancerStatus, Intake, PostfixState, QueueCounts, RelayStatus
+from smtpfleet.api.reasons import ConditionType, Reason, RelayState
+from smtpfleet.api.status import SmtpPoolStatus
+
+
+def test_the_backlog_is_what_can_be_sent_now() -> None:
+    counts = QueueCounts(maildrop=1, incoming=2, receiving=4, active=8, deferred=16, hold=32, corrupt=64)
+    assert counts.backlog == 1 + 2 + 8
+
+
+def test_the_total_is_all_mail_that_would_be_lost_with_the_volume() -> None:
+    counts = QueueCounts(maildrop=1, incoming=2, receiving=4, active=8, deferred=16, hold=32, corrupt=64)
+    assert counts.total == 1 + 2 + 8 + 16 + 32 + 64
+
+
+def test_the_answer_of_an_older_agent_has_defaults_for_what_it_does_not_say() -> None:
+    status = RelayStatus.model_validate_json('{"relay": "outbound-relay-0"}')
+    assert status.intake is Intake.OPEN
+    assert status.postfix is PostfixState.STARTING
+    assert status.queue.total == 0
+
+
+def test_what_a_newer_agent_adds_is_ignored() -> None:
+    status = RelayStatus.model_validate_json('{"relay": "r", "later": 1, "queue": {"active": 3, "later": 2}}')
+    assert status.queue.active == 3
+    assert BalancerStatus.model_validate_json('{"balancer": "b", "later": []}').servers == ()
+
+
+def test_answers_are_camel_case_json() -> None:
+    text = RelayStatus(relay="r", table_revision="abc", oldest_active_s=1.5).model_dump_json(by_alias=True)
+    assert '"tableRevision":"abc"' in text
+    assert '"oldestActiveS":1.5' in text
+
+
+def test_a_state_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        RelayStatus.model_validate_json('{"relay": "r", "intake": "Perhaps"}')
+
+
+@pytest.mark.parametrize("vocabulary", [ConditionType, Reason, RelayState, Intake, PostfixState])
+def test_words_for_programs_are_camel_case_and_unique(vocabulary: type[ConditionType]) -> None:
+    words = [word.value for word in vocabulary]
+    assert all(word.isalpha() and word[0].isupper() for word in words)
+    assert len({word.lower() for word in words}) == len(words)
+
+
+def test_a_status_knows_only_its_own_fields() -> None:
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        SmtpPoolStatus.model_validate({"phase": "Running"})

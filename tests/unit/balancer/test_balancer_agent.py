@@ -1,0 +1,194 @@
+"""What the agent does with tables, in virtual time; HAProxy is played by a script of its answers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from smtpfleet.api.pool import BalancingMethod
+from smtpfleet.api.routing import RoutingTable
+from smtpfleet.balancer.agent import STALLED_S, Agent
+from smtpfleet.balancer.config import render
+from smtpfleet.balancer.files import Files
+from smtpfleet.balancer.metrics import registry
+from smtpfleet.balancer.runtime import ConfigurationRefusedError, RuntimeCallError, Server
+from tests.unit.balancer.goldens import table
+
+pytestmark = pytest.mark.looptime
+ROUND_ROBIN = BalancingMethod.ROUND_ROBIN
+
+
+@dataclass
+class ScriptedHaproxy:
+    """Does what it is told, unless ``failures`` says how the next calls end."""
+
+    files: Files
+    calls: list[str] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+
+    async def servers(self) -> tuple[Server, ...]:
+        return (
+            Server(name="outbound-relay-0", status="UP", weight=100, sessions=2),
+            Server(name="outbound-relay-0.unchecked", status="no check", weight=100, sessions=0),
+        )
+
+    async def set_weights(self, weights: dict[str, int]) -> None:
+        self._call(f"weights {weights}")
+
+    async def reload(self) -> None:
+        self._call("reload")
+
+    def _call(self, text: str) -> None:
+        self.calls.append(text)
+        if self.failures:
+            raise self.failures.pop(0)
+
+
+@dataclass
+class Tables:
+    """Tables as they come."""
+
+    queue: asyncio.Queue[RoutingTable] = field(default_factory=asyncio.Queue)
+    error: str = ""
+
+    async def next(self, after: str) -> RoutingTable:
+        return await self.queue.get()
+
+
+@dataclass
+class Stage:
+    agent: Agent
+    haproxy: ScriptedHaproxy
+    tables: Tables
+    files: Files
+
+    async def give(self, given: RoutingTable) -> None:
+        self.tables.queue.put_nowait(given)
+        await asyncio.sleep(5)
+
+
+@asynccontextmanager
+async def running(directory: Path) -> AsyncIterator[Stage]:
+    files, tables = Files(directory), Tables()
+    haproxy = ScriptedHaproxy(files)
+    loop = asyncio.get_running_loop()
+    agent = Agent(name="b-0", runtime=haproxy, files=files, tables=tables, clock=loop.time)
+    work = [asyncio.create_task(agent.follow()), asyncio.create_task(agent.watch())]
+    try:
+        yield Stage(agent, haproxy, tables, files)
+    finally:
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+
+
+async def test_the_first_table_is_written_and_loaded(tmp_path: Path) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100))
+        assert stage.haproxy.calls == ["reload"]
+        assert stage.files.read() == render(table(100))
+        assert stage.agent.status().table_revision == table(100).revision
+
+
+async def test_a_change_of_weight_needs_no_reload_and_stands_in_the_file(tmp_path: Path) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100, 100))
+        await stage.give(table(100, 30))
+        assert stage.haproxy.calls[1:] == [
+            "weights {'outbound-relay-1': 30, 'outbound-relay-1.unchecked': 30}"
+        ]
+        assert stage.files.read() == render(table(100, 30))
+
+
+@pytest.mark.parametrize("second", [table(100), table(100, 100, method=ROUND_ROBIN)])
+async def test_another_set_of_relays_or_method_is_reloaded(tmp_path: Path, second: RoutingTable) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100, 100))
+        await stage.give(second)
+        assert stage.haproxy.calls == ["reload", "reload"]
+
+
+async def test_an_agent_that_starts_anew_leaves_haproxy_alone(tmp_path: Path) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100))
+    async with running(tmp_path) as stage:
+        await stage.give(table(100))
+        assert stage.haproxy.calls == []
+        assert stage.agent.status().table_revision == table(100).revision
+
+
+async def test_a_table_that_came_while_the_agent_was_away_is_loaded(tmp_path: Path) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100))
+    async with running(tmp_path) as stage:
+        await stage.give(table(40))
+        assert stage.haproxy.calls == ["reload"]
+
+
+async def test_haproxy_is_told_again_until_it_answers(tmp_path: Path) -> None:
+    async with running(tmp_path) as stage:
+        stage.haproxy.failures = [RuntimeCallError("starting")] * 3
+        await stage.give(table(100))
+        assert stage.haproxy.calls == ["reload"] * 4
+        assert stage.agent.ready() == ""
+
+
+async def test_a_refused_table_leaves_the_last_good_file_and_says_so(tmp_path: Path) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100))
+        stage.haproxy.failures = [ConfigurationRefusedError("line 3")]
+        await stage.give(table(100, method=ROUND_ROBIN))
+        assert stage.files.read() == render(table(100))
+        status = stage.agent.status()
+        assert (status.table_revision, status.table_error) == (table(100).revision, "line 3")
+        assert stage.agent.ready() == "line 3"
+
+
+async def test_a_good_table_after_a_refused_one_is_taken(tmp_path: Path) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100))
+        stage.haproxy.failures = [ConfigurationRefusedError("line 3")]
+        await stage.give(table(100, method=ROUND_ROBIN))
+        await stage.give(table(50))
+        assert (stage.agent.status().table_error, stage.agent.ready()) == ("", "")
+
+
+async def test_status_lists_relays_and_not_their_copies(tmp_path: Path) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100))
+        (server,) = stage.agent.status().servers
+        assert (server.name, server.state, server.weight, server.sessions) == (
+            "outbound-relay-0",
+            "UP",
+            100,
+            2,
+        )
+
+
+async def test_the_feeds_error_shows_in_the_status(tmp_path: Path) -> None:
+    async with running(tmp_path) as stage:
+        stage.tables.error = "format: Input should be 1"
+        assert stage.agent.status().table_error == "format: Input should be 1"
+
+
+async def test_an_agent_that_no_longer_looks_at_haproxy_is_unhealthy(tmp_path: Path) -> None:
+    async with running(tmp_path) as stage:
+        await asyncio.sleep(STALLED_S * 2)
+        assert stage.agent.healthy() == ""
+        agent = stage.agent
+    await asyncio.sleep(STALLED_S * 2)
+    assert "last looked at" in agent.healthy()
+
+
+async def test_metrics_tell_the_revision_and_each_relay(tmp_path: Path) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100))
+        found = registry(stage.agent)
+        revision = {"revision": table(100).revision}
+        assert found.get_sample_value("smtpfleet_balancer_table_info", revision) == 1
+        assert found.get_sample_value("smtpfleet_balancer_reloads_total") == 1
+        relay = {"relay": "outbound-relay-0"}
+        assert found.get_sample_value("smtpfleet_balancer_relay_sessions", relay) == 2

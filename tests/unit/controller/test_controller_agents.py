@@ -1,0 +1,224 @@
+"""Asking the agents, in virtual time: everybody in turn, silence is no answer, and only news are told at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from smtpfleet.api.agent_status import Intake, QueueCounts, RelayStatus
+from smtpfleet.controller import agents as module
+from smtpfleet.controller.agents import AgentError, Agents, HttpAsker, Target
+
+KEY = ("mail", "outbound")
+ONE, TWO = Target("r0", "uid-0", "10.0.0.1"), Target("r1", "uid-1", "10.0.0.2")
+
+
+class Fleet:
+    """Agents that answer what ``says`` holds; those that are missing there are silent."""
+
+    def __init__(self, *names: str) -> None:
+        self.says = {name: RelayStatus(relay=name) for name in names}
+        self.asked: list[tuple[float, str]] = []
+        self.told: list[tuple[float, bool]] = []
+        self.agents = Agents(self._ask, changed=self._changed, clock=asyncio.get_running_loop().time)
+
+    async def _ask(self, target: Target) -> RelayStatus:
+        self.asked.append((self._now(), target.relay))
+        if target.relay not in self.says:
+            raise AgentError("silent")
+        return self.says[target.relay]
+
+    def _changed(self, key: tuple[str, str], more_than_numbers: bool) -> None:
+        assert key == KEY
+        self.told.append((self._now(), more_than_numbers))
+
+    @staticmethod
+    def _now() -> float:
+        return round(asyncio.get_running_loop().time(), 2)
+
+
+@asynccontextmanager
+async def asking(fleet: Fleet) -> AsyncIterator[None]:
+    task = asyncio.create_task(fleet.agents.run())
+    yield
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.looptime
+async def test_a_new_relay_is_asked_before_a_decision_is_made_and_that_is_no_news() -> None:
+    fleet = Fleet("r0")
+    await fleet.agents.follow(KEY, [ONE])
+    report = fleet.agents.report(KEY, "r0")
+    assert report is not None
+    assert (report.status.relay, report.pod_uid, report.age_s) == ("r0", "uid-0", 0.0)
+    assert fleet.told == []
+
+
+@pytest.mark.looptime
+async def test_everybody_is_asked_every_five_seconds_spread_over_the_round() -> None:
+    fleet = Fleet("r0", "r1")
+    await fleet.agents.follow(KEY, [ONE, TWO])
+    fleet.asked.clear()
+    async with asking(fleet):
+        await asyncio.sleep(9.9)
+    assert fleet.asked == [(0.0, "r0"), (2.5, "r1"), (5.0, "r0"), (7.5, "r1")]
+
+
+@pytest.mark.looptime
+async def test_an_agent_that_falls_silent_keeps_its_last_answer_which_grows_old() -> None:
+    fleet = Fleet("r0")
+    await fleet.agents.follow(KEY, [ONE])
+    fleet.says.clear()
+    async with asking(fleet):
+        await asyncio.sleep(22)
+    report = fleet.agents.report(KEY, "r0")
+    assert report is not None
+    assert report.age_s == pytest.approx(22, abs=0.1)
+    assert fleet.told == []
+
+
+@pytest.mark.looptime
+async def test_that_an_agent_is_silent_for_long_is_told_once_and_that_it_is_back_too() -> None:
+    fleet = Fleet("r0")
+    await fleet.agents.follow(KEY, [ONE])
+    fleet.says.clear()
+    async with asking(fleet):
+        await asyncio.sleep(120)
+        assert fleet.told == [(35.0, True)]
+        fleet.says["r0"] = RelayStatus(relay="r0", intake=Intake.CLOSED)
+        await asyncio.sleep(5)
+        fleet.says.clear()
+        await asyncio.sleep(60)
+    assert fleet.told[1:] == [(120.0, True), (155.0, True)]
+
+
+@pytest.mark.looptime
+async def test_a_closed_intake_is_told_at_once_and_a_number_as_a_number() -> None:
+    fleet = Fleet("r0")
+    await fleet.agents.follow(KEY, [ONE])
+    async with asking(fleet):
+        await asyncio.sleep(1)
+        fleet.says["r0"] = RelayStatus(relay="r0", queue=QueueCounts(active=5))
+        await asyncio.sleep(5)
+        assert fleet.told == [(5.0, True)]  # from empty to not empty: a removal depends on it
+        fleet.says["r0"] = RelayStatus(relay="r0", queue=QueueCounts(active=7))
+        await asyncio.sleep(5)
+        assert fleet.told[1:] == [(10.0, False)]
+        fleet.says["r0"] = RelayStatus(relay="r0", intake=Intake.CLOSED, queue=QueueCounts(active=7))
+        await asyncio.sleep(5)
+        assert fleet.told[2:] == [(15.0, True)]
+        await asyncio.sleep(20)
+        assert len(fleet.told) == 3
+
+
+@pytest.mark.looptime
+async def test_a_number_that_looks_the_same_in_two_digits_is_no_news() -> None:
+    fleet = Fleet("r0")
+    fleet.says["r0"] = RelayStatus(relay="r0", queue=QueueCounts(active=1234))
+    await fleet.agents.follow(KEY, [ONE])
+    fleet.says["r0"] = RelayStatus(relay="r0", queue=QueueCounts(active=1235))
+    async with asking(fleet):
+        await asyncio.sleep(6)
+    assert fleet.told == []
+
+
+@pytest.mark.looptime
+async def test_the_answer_of_a_pod_that_was_replaced_meanwhile_does_not_count() -> None:
+    fleet = Fleet("r0")
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(target: Target) -> RelayStatus:
+        if target is ONE:
+            started.set()
+            await go_on.wait()
+        return RelayStatus(relay="r0", incarnation=target.pod_uid)
+
+    fleet.agents._ask = slow
+    first = asyncio.create_task(fleet.agents.follow(KEY, [ONE]))
+    await started.wait()
+    await fleet.agents.follow(KEY, [Target("r0", "uid-9", "10.0.0.9")])
+    go_on.set()
+    await first
+    report = fleet.agents.report(KEY, "r0")
+    assert report is not None
+    assert (report.pod_uid, report.status.incarnation) == ("uid-9", "uid-9")
+
+
+@pytest.mark.looptime
+async def test_a_relay_without_a_pod_is_remembered_for_a_while_and_then_forgotten() -> None:
+    fleet = Fleet("r0", "r1")
+    await fleet.agents.follow(KEY, [ONE, TWO])
+    await fleet.agents.follow(KEY, [TWO])
+    assert fleet.agents.report(KEY, "r0") is not None
+    await asyncio.sleep(600)
+    await fleet.agents.follow(KEY, [TWO])
+    assert fleet.agents.report(KEY, "r0") is None
+    assert fleet.agents.report(KEY, "r1") is not None
+
+
+@pytest.mark.looptime
+async def test_a_pool_that_is_gone_is_forgotten_at_once() -> None:
+    fleet = Fleet("r0", "r1")
+    await fleet.agents.follow(KEY, [ONE, TWO])
+    fleet.agents.forget(KEY)
+    assert fleet.agents.report(KEY, "r0") is None
+    assert fleet.agents.report(KEY, "r1") is None
+
+
+@pytest.mark.looptime
+async def test_a_very_large_fleet_is_asked_more_slowly_and_not_all_at_once() -> None:
+    targets = [Target(f"r{number}", "u", "10.0.0.1") for number in range(1000)]
+    fleet = Fleet(*(target.relay for target in targets))
+    await fleet.agents.follow(KEY, targets)
+    fleet.asked.clear()
+    async with asking(fleet):
+        await asyncio.sleep(9.99)
+        assert len(fleet.asked) <= 1000
+        seconds = [int(moment) for moment, _ in fleet.asked]
+        assert max(map(seconds.count, range(10))) <= 101
+
+
+async def _answering(monkeypatch: pytest.MonkeyPatch, answer: web.Response) -> RelayStatus:
+    """Ask a real server on loopback that gives this answer."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return answer
+
+    app = web.Application()
+    app.router.add_get("/status", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await (site := web.TCPSite(runner, "127.0.0.1", 0)).start()
+    assert site._server is not None
+    monkeypatch.setattr(module, "HTTP_PORT", runner.addresses[0][1])
+    try:
+        async with aiohttp.ClientSession() as session:
+            return await HttpAsker(session)(Target("r0", "u", "127.0.0.1"))
+    finally:
+        await runner.cleanup()
+
+
+async def test_an_agents_answer_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = RelayStatus(relay="r0", table_revision="abc").model_dump_json(by_alias=True)
+    assert (await _answering(monkeypatch, web.Response(text=text))).table_revision == "abc"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"text": "{}"},
+        {"text": "not json"},
+        {"text": "no", "status": 503},
+        {"text": RelayStatus(relay="another").model_dump_json(by_alias=True)},
+        {"status": 302, "headers": {"Location": "http://192.0.2.1/"}},
+        {"text": "x" * 200_000},
+    ],
+)
+async def test_anything_else_is_silence(monkeypatch: pytest.MonkeyPatch, answer: dict[str, object]) -> None:
+    with pytest.raises(AgentError):
+        await _answering(monkeypatch, web.Response(**answer))  # type: ignore[arg-type] # given as they come

@@ -1,0 +1,77 @@
+"""Pools and relays to judge, with everything well unless a test says otherwise."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from smtpfleet.api.agent_status import Intake, PostfixState, QueueCounts, RelayStatus
+from smtpfleet.api.pool import SmtpPoolSpec
+from smtpfleet.api.routing import RoutingTable
+from smtpfleet.api.status import SmtpPoolStatus
+from smtpfleet.domain.facts import AgentReport, Claim, Deployment, Pod, Pool, Relay
+from smtpfleet.domain.table import routing_table
+
+SETTLED = Deployment(wanted=1, ready=1, current=True)
+
+
+def spec(**fields: Any) -> SmtpPoolSpec:
+    """A spec that takes mail from one network; ``fields`` as users write them."""
+    return SmtpPoolSpec.model_validate({"submission": {"trustedNetworks": ["10.0.0.0/8"]}} | fields)
+
+
+def answer(name: str, **fields: Any) -> RelayStatus:
+    """What a healthy agent says."""
+    given = {"intake": Intake.OPEN, "postfix": PostfixState.RUNNING, "table_revision": "none"} | fields
+    return RelayStatus(relay=name, **given)
+
+
+def queue(**counts: int) -> QueueCounts:
+    """Messages by queue directory."""
+    return QueueCounts(**counts)
+
+
+def report(name: str, *, age_s: float = 1.0, pod_uid: str | None = None, **fields: Any) -> AgentReport:
+    """A healthy agent's last answer."""
+    return AgentReport(answer(name, **fields), pod_uid or f"{name}-pod", age_s)
+
+
+def pod(name: str, **fields: Any) -> Pod:
+    """A pod that runs and is ready."""
+    given: dict[str, Any] = {"node": "n1", "address": "10.244.0.9", "running": True, "ready": True} | fields
+    return Pod(uid=f"{name}-pod", **given)
+
+
+def relay(number: int, **fields: Any) -> Relay:
+    """A relay that serves."""
+    name = f"outbound-relay-{number}"
+    given: dict[str, Any] = {
+        "deployment": SETTLED,
+        "claim": Claim(),
+        "service": True,
+        "address": f"10.96.0.{number + 1}",
+        "pods": (pod(name),),
+        "agent": report(name),
+    }
+    return Relay(name=name, number=number, **(given | fields))
+
+
+def pool(relays: Sequence[Relay] = (), *, replicas: int | None = None, **fields: Any) -> Pool:
+    """A pool with these relays, as many as wanted unless ``replicas`` says otherwise, and its table applied."""
+    wanted = len(relays) if replicas is None else replicas
+    extra = fields.pop("spec_fields", {})
+    given: dict[str, Any] = {
+        "name": "outbound",
+        "namespace": "mail",
+        "generation": 3,
+        "spec": spec(replicas=wanted, **extra),
+        "relays": tuple(relays),
+        "balancer": Deployment(wanted=2, ready=2, current=True),
+    } | fields
+    return Pool(**given)
+
+
+def table(seen: Pool, *leaving: str) -> RoutingTable:
+    """The routing table that drains ``leaving``."""
+    return routing_table(seen, leaving=leaving)
+
+
+EMPTY = SmtpPoolStatus()

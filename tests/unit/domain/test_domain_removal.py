@@ -1,0 +1,87 @@
+"""When a leaving relay may be removed: every part of the proof is needed."""
+
+from typing import Any
+
+import pytest
+
+from smtpfleet.api.agent_status import Intake
+from smtpfleet.domain.facts import Claim, Pool, Relay
+from smtpfleet.domain.removal import FRESH_S, verdict
+from tests.unit.domain.samples import pod, pool, queue, relay, report, table
+
+NAME = "outbound-relay-1"
+
+
+def _judge(leaving: Relay, *, drained: bool = True) -> bool:
+    seen = pool([relay(0), leaving], replicas=1)
+    live = table(seen, NAME) if drained else table(seen)
+    return verdict(leaving, live).removable
+
+
+def _closed(seen: Pool, **fields: Any) -> Relay:
+    revision = table(seen, NAME).revision
+    given = {"intake": Intake.CLOSED, "table_revision": revision} | fields
+    return relay(1, agent=report(NAME, **given))
+
+
+SEEN = pool([relay(0), relay(1)], replicas=1)
+
+
+def test_a_closed_and_empty_relay_under_the_draining_table_may_go() -> None:
+    assert _judge(_closed(SEEN))
+
+
+def test_not_before_the_routing_table_drains_it() -> None:
+    assert not _judge(_closed(SEEN, table_revision=table(SEEN).revision), drained=False)
+
+
+@pytest.mark.parametrize("intake", [Intake.OPEN, Intake.DRAINING])
+def test_not_while_it_may_still_take_mail(intake: Intake) -> None:
+    assert not _judge(_closed(SEEN, intake=intake))
+
+
+@pytest.mark.parametrize(
+    "where", ["maildrop", "incoming", "receiving", "active", "deferred", "hold", "corrupt"]
+)
+def test_not_while_one_message_is_left_anywhere(where: str) -> None:
+    assert not _judge(_closed(SEEN, queue=queue(**{where: 1})))
+
+
+def test_not_on_an_answer_about_another_table() -> None:
+    assert not _judge(_closed(SEEN, table_revision="000000000000"))
+
+
+def test_not_on_an_old_answer() -> None:
+    assert not _judge(_closed(SEEN, age_s=FRESH_S + 0.1))
+
+
+def test_not_on_the_answer_of_an_earlier_pod() -> None:
+    assert not _judge(_closed(SEEN, pod_uid="another"))
+
+
+def test_not_while_two_pods_of_it_exist() -> None:
+    closed = _closed(SEEN)
+    two = (pod(NAME), pod(NAME, leaving=True))
+    assert not _judge(relay(1, agent=closed.agent, pods=two))
+
+
+def test_not_without_any_answer() -> None:
+    assert not _judge(relay(1, agent=None))
+
+
+def test_a_relay_whose_pod_is_gone_keeps_its_claim() -> None:
+    assert not _judge(relay(1, agent=_closed(SEEN).agent, pods=()))
+
+
+def test_a_relay_that_never_got_a_node_nor_a_volume_may_go() -> None:
+    waiting = pod(NAME, node="", address="", running=False, ready=False)
+    assert _judge(relay(1, agent=None, pods=(waiting,), claim=Claim(bound=False)))
+
+
+def test_a_relay_that_has_a_volume_may_hold_mail_although_no_pod_of_it_runs() -> None:
+    waiting = pod(NAME, node="", address="", running=False, ready=False)
+    assert not _judge(relay(1, agent=None, pods=(waiting,), claim=Claim(bound=True)))
+
+
+def test_a_kept_claim_without_deployment_stays_until_a_pod_has_looked_into_it() -> None:
+    assert not _judge(relay(1, agent=None, pods=(), deployment=None))

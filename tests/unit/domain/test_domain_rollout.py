@@ -1,0 +1,97 @@
+"""A change of the pod template: one relay at a time, never while another is not ready, and always correctable."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smtpfleet.domain.facts import Deployment, Relay
+from smtpfleet.domain.rollout import may_restart
+from tests.unit.domain.samples import SETTLED, pod, relay
+
+OLD = replace(SETTLED, outdated=True)
+STARTING = Deployment(wanted=1, ready=0, current=True)
+
+
+def _old(number: int, *, ready: bool = True, paused: bool = False) -> Relay:
+    name = f"outbound-relay-{number}"
+    deployment = OLD if ready else replace(OLD, ready=0)
+    return relay(number, deployment=deployment, pods=(pod(name, ready=ready),), paused=paused)
+
+
+def _not_ready(number: int) -> Relay:
+    return relay(number, deployment=STARTING, pods=(pod(f"outbound-relay-{number}", ready=False),))
+
+
+def _go(relays: Sequence[Relay], *, leaving: Sequence[str] = (), starting: bool = False) -> set[str]:
+    return set(may_restart(relays, leaving=leaving, starting=starting))
+
+
+def test_the_first_of_several_outdated_relays_goes_alone() -> None:
+    assert _go([_old(0), _old(1), _old(2)]) == {"outbound-relay-0"}
+
+
+def test_nobody_goes_while_another_relay_is_not_ready() -> None:
+    assert _go([_old(0), _not_ready(1)]) == set()
+
+
+def test_nobody_goes_while_another_deployment_has_not_settled() -> None:
+    restarting = relay(1, deployment=replace(SETTLED, current=False))
+    assert _go([_old(0), restarting]) == set()
+
+
+def test_nobody_goes_while_relays_are_still_to_be_created() -> None:
+    assert _go([_old(0), _old(1)], starting=True) == set()
+
+
+def test_relays_that_are_not_ready_are_changed_at_once_because_the_change_may_help() -> None:
+    assert _go([_old(0, ready=False), _old(1, ready=False), _old(2)]) == {
+        "outbound-relay-0",
+        "outbound-relay-1",
+    }
+
+
+def test_a_single_relay_can_be_changed() -> None:
+    assert _go([_old(0)]) == {"outbound-relay-0"}
+
+
+def test_a_paused_relay_is_left_alone() -> None:
+    assert _go([_old(0, paused=True), _old(1)]) == {"outbound-relay-1"}
+
+
+def test_a_paused_relay_that_is_not_ready_holds_the_others_back() -> None:
+    broken = replace(_not_ready(0), paused=True)
+    assert _go([broken, _old(1)]) == set()
+
+
+def test_a_leaving_relay_is_not_restarted_and_holds_nobody_back() -> None:
+    leaving = _not_ready(0)
+    assert _go([leaving, _old(1), _old(2)], leaving=[leaving.name]) == {"outbound-relay-1"}
+    assert _go([_old(0), relay(1)], leaving=["outbound-relay-0"]) == set()
+
+
+def test_a_leaving_relay_that_is_not_ready_is_changed_because_it_has_to_deliver() -> None:
+    assert _go([_old(0, ready=False)], leaving=["outbound-relay-0"]) == {"outbound-relay-0"}
+
+
+_ANY = st.builds(
+    lambda number, outdated, ready, current, paused: relay(
+        number,
+        deployment=Deployment(wanted=1, ready=int(ready), current=current, outdated=outdated),
+        pods=(pod(f"outbound-relay-{number}", ready=ready),),
+        paused=paused,
+    ),
+    st.integers(0, 9), st.booleans(), st.booleans(), st.booleans(), st.booleans(),
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(st.lists(_ANY, unique_by=lambda item: item.number, max_size=8))
+def test_at_most_one_relay_that_takes_mail_restarts_and_only_if_all_others_do(relays: list[Relay]) -> None:
+    chosen = _go(relays)
+    serving = [item for item in relays if item.name in chosen and item.ready]
+    assert len(serving) <= 1
+    for item in serving:
+        assert all(other.ready for other in relays if other is not item)
+    assert not any(item.paused for item in relays if item.name in chosen)

@@ -1,0 +1,134 @@
+"""How many relays there are to be: the lowest free numbers come, the least missed go, and a choice stays."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smtpfleet.api.reasons import RelayState
+from smtpfleet.api.status import RelayEntry, SmtpPoolStatus
+from smtpfleet.domain.facts import Claim, Relay, Wish
+from smtpfleet.domain.scaling import marked_before, scale
+from tests.unit.domain.samples import pod, queue, relay, report
+
+
+def _names(*numbers: int) -> frozenset[str]:
+    return frozenset(f"outbound-relay-{number}" for number in numbers)
+
+
+def _with_queue(number: int, messages: int) -> Relay:
+    name = f"outbound-relay-{number}"
+    return relay(number, agent=report(name, queue=queue(deferred=messages)))
+
+
+def test_an_empty_pool_gets_the_first_numbers() -> None:
+    assert scale(desired=3, relays=[], marked=()).new == (0, 1, 2)
+
+
+def test_a_gap_is_filled_before_higher_numbers_are_used() -> None:
+    assert scale(desired=4, relays=[relay(0), relay(2)], marked=()).new == (1, 3)
+
+
+def test_as_many_as_wanted_change_nothing() -> None:
+    result = scale(desired=2, relays=[relay(0), relay(1)], marked=())
+    assert (result.new, result.leaving) == ((), frozenset())
+
+
+def test_the_relay_with_the_least_mail_goes() -> None:
+    relays = [_with_queue(0, 50), _with_queue(1, 2), _with_queue(2, 9)]
+    assert scale(desired=2, relays=relays, marked=()).surplus == _names(1)
+
+
+def test_with_equal_queues_the_highest_number_goes() -> None:
+    assert scale(desired=1, relays=[relay(0), relay(1), relay(2)], marked=()).surplus == _names(1, 2)
+
+
+def test_a_relay_that_is_not_ready_goes_before_one_that_serves() -> None:
+    broken = relay(0, pods=(pod("outbound-relay-0", ready=False),))
+    assert scale(desired=1, relays=[broken, relay(1)], marked=()).surplus == _names(0)
+
+
+def test_a_relay_that_was_drained_by_hand_goes_first() -> None:
+    drained = relay(0, wish=Wish.DRAIN)
+    assert scale(desired=1, relays=[drained, relay(1)], marked=()).surplus == _names(0)
+
+
+def test_a_relay_whose_queue_is_unknown_goes_after_one_whose_queue_is_known() -> None:
+    assert scale(desired=1, relays=[relay(0), relay(1, agent=None)], marked=()).surplus == _names(0)
+
+
+def test_a_relay_that_was_chosen_before_stays_chosen_although_another_has_less_mail_now() -> None:
+    relays = [_with_queue(0, 500), relay(1), relay(2)]
+    assert scale(desired=2, relays=relays, marked=_names(0)).surplus == _names(0)
+
+
+def test_a_chosen_relay_returns_when_the_number_rises_again() -> None:
+    assert scale(desired=3, relays=[relay(0), relay(1), relay(2)], marked=_names(2)).surplus == frozenset()
+
+
+def test_a_paused_relay_is_never_chosen() -> None:
+    assert scale(desired=1, relays=[relay(0), relay(1, paused=True)], marked=()).surplus == _names(0)
+
+
+def test_a_claim_without_a_deployment_is_a_relay_because_there_may_be_mail_on_it() -> None:
+    kept = relay(5, deployment=None, pods=(), agent=None)
+    result = scale(desired=2, relays=[relay(0), kept], marked=())
+    assert (result.new, result.surplus) == ((), frozenset())
+
+
+def test_kept_claims_above_the_number_wanted_are_surplus_and_not_forgotten() -> None:
+    kept = relay(5, deployment=None, pods=(), agent=None)
+    assert scale(desired=1, relays=[relay(0), kept], marked=()).surplus == _names(5)
+
+
+def test_a_relay_whose_claim_is_being_deleted_goes_and_another_number_takes_its_place_at_once() -> None:
+    doomed = relay(0, claim=Claim(leaving=True))
+    result = scale(desired=2, relays=[doomed, relay(1)], marked=())
+    assert (result.new, result.doomed, result.surplus) == ((2,), _names(0), frozenset())
+
+
+def test_a_number_is_free_again_when_nothing_of_its_relay_is_left() -> None:
+    remnant = relay(0, deployment=None, claim=None, pods=(), agent=None)
+    assert scale(desired=2, relays=[remnant, relay(1)], marked=()).new == (0,)
+
+
+def test_the_status_remembers_who_was_chosen() -> None:
+    entry = RelayEntry(
+        name="outbound-relay-1", state=RelayState.STRANDED, weight=0,
+        since="2026-01-01T00:00:00Z", reason="Surplus",
+    )  # fmt: skip
+    other = entry.model_copy(update={"name": "outbound-relay-0", "reason": "DrainRequested"})
+    assert marked_before(SmtpPoolStatus(relays=(entry, other))) == _names(1)
+
+
+_RELAYS = st.builds(
+    lambda number, ready, paused, wish, messages, doomed: replace(
+        _with_queue(number, messages),
+        pods=(pod(f"outbound-relay-{number}", ready=ready),),
+        paused=paused,
+        wish=Wish.DRAIN if wish else Wish.NONE,
+        claim=Claim(leaving=doomed),
+    ),
+    st.integers(0, 30), st.booleans(), st.booleans(), st.booleans(), st.integers(0, 5), st.booleans(),
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(st.lists(_RELAYS, unique_by=lambda item: item.number, max_size=12), st.integers(1, 12))
+def test_after_the_step_there_are_as_many_as_wanted_unless_pauses_forbid_it(
+    relays: list[Relay], desired: int
+) -> None:
+    result = scale(desired=desired, relays=relays, marked=())
+    staying = [item for item in relays if item.name not in result.leaving]
+    paused = sum(item.paused for item in staying)
+    assert len(staying) + len(result.new) == max(desired, min(len(staying), paused))
+    assert len(set(result.new) | {item.number for item in relays}) == len(result.new) + len(relays)
+
+
+@settings(deadline=None)
+@given(st.lists(_RELAYS, unique_by=lambda item: item.number, max_size=12), st.integers(1, 12))
+def test_a_choice_repeated_with_its_own_outcome_as_memory_is_the_same_choice(
+    relays: list[Relay], desired: int
+) -> None:
+    first = scale(desired=desired, relays=relays, marked=())
+    assert scale(desired=desired, relays=relays, marked=first.surplus) == first

@@ -1,0 +1,78 @@
+"""The routing table: who is listed, with what weight, and that nothing else changes it."""
+
+from dataclasses import replace
+
+from smtpfleet.api.routing import RouteState
+from smtpfleet.domain.facts import Claim, Wish
+from tests.unit.domain.samples import pod, pool, relay, table
+
+
+def test_every_relay_with_an_address_is_listed_by_number_with_full_weight() -> None:
+    routes = table(pool([relay(10), relay(2)])).relays
+    assert [(route.name, route.weight, route.state) for route in routes] == [
+        ("outbound-relay-2", 100, RouteState.SERVING),
+        ("outbound-relay-10", 100, RouteState.SERVING),
+    ]
+
+
+def test_a_relay_without_an_address_is_not_listed() -> None:
+    assert not table(pool([relay(0, address="")])).relays
+
+
+def test_a_relay_that_is_not_ready_keeps_its_weight_because_balancers_judge_faster() -> None:
+    broken = relay(0, pods=(pod("outbound-relay-0", ready=False),))
+    assert table(pool([broken])) == table(pool([relay(0)]))
+
+
+def test_a_relay_whose_deployment_is_gone_keeps_its_place_while_its_claim_is_there() -> None:
+    assert table(pool([relay(0, deployment=None, pods=())])) == table(pool([relay(0)]))
+
+
+def test_leaving_and_drained_relays_get_nothing() -> None:
+    seen = pool([relay(0), relay(1, wish=Wish.DRAIN), relay(2)])
+    routes = table(seen, "outbound-relay-0").relays
+    assert [(route.weight, route.state) for route in routes] == [
+        (0, RouteState.DRAINING),
+        (0, RouteState.DRAINING),
+        (100, RouteState.SERVING),
+    ]
+
+
+def test_a_weight_by_hand_is_the_upper_bound() -> None:
+    assert table(pool([relay(0, weight_bound=30)])).relays[0].weight == 30
+
+
+def test_what_is_left_of_a_removed_relay_is_drained_until_its_pod_is_gone() -> None:
+    last = relay(0, deployment=None, claim=Claim(leaving=True))
+    assert table(pool([last])).relays[0].state is RouteState.DRAINING
+    assert not table(pool([replace(last, pods=())])).relays
+
+
+def test_a_paused_relay_keeps_its_place_in_the_table_whatever_is_asked() -> None:
+    before = table(pool([relay(0), relay(1)]))
+    seen = pool([relay(0, paused=True, wish=Wish.DRAIN, weight_bound=5), relay(1)], table=before)
+    assert table(seen) == before
+
+
+def test_the_same_pool_gives_the_same_bytes() -> None:
+    fields = {"postfix": {"b_parameter": "2", "a_parameter": "1"}}
+    one = table(pool([relay(0), relay(1)], spec_fields={"relay": fields}))
+    other = table(
+        pool(
+            [relay(1), relay(0)], spec_fields={"relay": {"postfix": {"a_parameter": "1", "b_parameter": "2"}}}
+        )
+    )
+    assert one.text == other.text
+
+
+def test_the_spec_is_carried_over_in_the_agents_units() -> None:
+    fields = {
+        "submission": {"trustedNetworks": ["10.0.0.0/8"], "messageSizeLimit": "10Mi"},
+        "delivery": {"queueLifetime": "1d12h", "smarthost": {"host": "smtp.example", "port": 2525}},
+        "balancing": {"method": "RoundRobin"},
+    }
+    made = table(pool([relay(0)], spec_fields=fields))
+    assert made.submission.message_size_limit_bytes == 10 * 2**20
+    assert made.delivery.queue_lifetime_s == 129600
+    assert made.delivery.smarthost is not None
+    assert (made.hostname, made.method) == ("outbound.mail.svc", "RoundRobin")

@@ -1,0 +1,71 @@
+"""The configurations that the golden tests compare, and how their files are written anew: ``python -m`` this module."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from smtpfleet.api.pool import BalancingMethod, Smarthost
+from smtpfleet.api.routing import DeliveryTable, RelayRoute, RouteState, RoutingTable, SubmissionTable
+from smtpfleet.relay.mainconf import Configuration, Host, Phase, render, render_rehearsal
+from smtpfleet.relay.settings import Paths
+
+FILES: Final = Path(__file__).parent / "golden"
+HOST: Final = Host(name="outbound-relay-0.mail", protocols=("ipv4",), paths=Paths())
+DUAL_STACK: Final = Host(name="outbound-relay-0.mail", protocols=("ipv4", "ipv6"), paths=Paths())
+SMARTHOST: Final = Smarthost(host="smtp.provider.example", port=587)
+
+
+def table(
+    *,
+    relay: str = "outbound-relay-0",
+    state: RouteState = RouteState.SERVING,
+    networks: tuple[str, ...] = ("10.0.0.0/8",),
+    smarthost: Smarthost | None = None,
+    postfix: dict[str, str] | None = None,
+) -> RoutingTable:
+    """A table of the pool ``mail/outbound`` with one relay."""
+    return RoutingTable(
+        pool="outbound",
+        namespace="mail",
+        hostname="relay.example.com",
+        method=BalancingMethod.LEAST_CONNECTIONS,
+        submission=SubmissionTable(trusted_networks=networks, message_size_limit_bytes=25 * 2**20),
+        delivery=DeliveryTable(smarthost=smarthost, queue_lifetime_s=5 * 86400),
+        postfix=postfix or {},
+        relays=(RelayRoute(name=relay, address="10.96.0.1", weight=100, state=state),),
+    )
+
+
+CONFIGURATIONS: Final[dict[str, Callable[[], Configuration]]] = {
+    "open": lambda: render(table(), HOST, Phase.OPEN),
+    "closed": lambda: render(table(smarthost=SMARTHOST), HOST, Phase.CLOSED),
+    "frozen": lambda: render(table(networks=("10.0.0.0/8", "fd00:1::/32")), DUAL_STACK, Phase.FROZEN),
+    "rehearsal": lambda: render_rehearsal(
+        table(postfix={"smtp_helo_timeout": "100s"}),
+        HOST,
+        queue=Path("/run/smtpfleet/rehearsal/queue"),
+        data=Path("/run/smtpfleet/rehearsal/data"),
+    ),
+}
+
+
+def parameters(configuration: Configuration) -> dict[str, str]:
+    """The parameters of a main.cf."""
+    lines = [line for line in configuration.main_cf.splitlines() if not line.startswith("#")]
+    return {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)}
+
+
+def texts() -> dict[str, str]:
+    """What belongs into each golden file."""
+    found: dict[str, Any] = {}
+    for name, make in CONFIGURATIONS.items():
+        configuration = make()
+        found[f"{name}.main.cf"] = configuration.main_cf
+        found[f"{name}.master.cf"] = configuration.master_cf
+    return found
+
+
+if __name__ == "__main__":
+    FILES.mkdir(exist_ok=True)
+    for name, text in texts().items():
+        (FILES / name).write_text(text)

@@ -1,0 +1,107 @@
+"""Postfix's log lines, as others may see them."""
+
+import pytest
+
+from smtpfleet.relay.logreader import LogLine, LogReader, Severity, mask
+
+PREFIX = "Nov 22 04:24:28 outbound-relay-0 "
+
+
+def _read(line: str) -> LogLine | None:
+    return LogReader(mask_addresses=True).read(PREFIX + line)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("from=<jane.doe@example.com>, size=1", "from=<j***@example.com>, size=1"),
+        ("to=<j@example.com>, orig_to=<k+tag@example.org>", "to=<j***@example.com>, orig_to=<k***@example.org>"),
+        ('to=<"jane doe"@example.com>', "to=<j***@example.com>"),
+        ("to=<jürgen@beispiel.example>", "to=<j***@beispiel.example>"),
+        ("to=<jane@[192.0.2.1]>", "to=<j***@[192.0.2.1]>"),
+        ("(mx said: 550 5.1.1 <bob@example.com>: unknown)", "(mx said: 550 5.1.1 <b***@example.com>: unknown)"),
+        ("bob@example.com, eve@example.org", "b***@example.com, e***@example.org"),
+        ("prvs=1234=bob@example.com", "prvs=1234=b***@example.com"),
+    ],
+)  # fmt: skip
+def test_local_parts_are_hidden(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "message-id=<20240101.abc@example.com>",
+        "resent-message-id=<a.b@example.com>",
+        "client=unknown[10.9.9.9]",
+        "connect to mx.example.com[192.0.2.1]:25: Connection refused",
+    ],
+)
+def test_what_is_no_address_stays(text: str) -> None:
+    assert mask(text) == text
+
+
+def test_an_address_after_a_message_id_is_hidden_nevertheless() -> None:
+    assert (
+        mask("message-id=<a@b.example> from=<jane@c.example>")
+        == "message-id=<a@b.example> from=<j***@c.example>"
+    )
+
+
+def test_a_line_is_taken_apart() -> None:
+    assert _read("postfix/smtp[195]: 4jX: to=<bob@example.net>, status=sent (250 Ok)") == LogLine(
+        text="4jX: to=<b***@example.net>, status=sent (250 Ok)", program="postfix/smtp", pid=195
+    )
+
+
+@pytest.mark.parametrize("severity", ["warning", "error", "fatal", "panic"])
+def test_the_severity_is_postfixs_own(severity: str) -> None:
+    line = _read(f"postfix/smtpd[1]: {severity}: something")
+    assert line is not None
+    assert line.severity is Severity(severity)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "connect from unknown[10.1.1.1]",
+        "disconnect from unknown[10.1.1.1] ehlo=1",
+        "lost connection after CONNECT",
+    ],
+)
+def test_the_noise_of_checks_is_dropped_and_that_of_clients_is_not(text: str) -> None:
+    assert _read(f"postfix/check/smtpd[7]: {text}") is None
+    assert _read(f"postfix/smtpd[7]: {text}") is not None
+
+
+def test_trouble_of_checks_is_passed_on() -> None:
+    assert _read(
+        "postfix/check/smtpd[7]: NOQUEUE: reject: MAIL from x: 452 4.3.1 Insufficient system storage"
+    )
+
+
+def test_a_line_of_another_form_is_passed_on_masked() -> None:
+    assert LogReader(mask_addresses=True).read("sendmail: jane@example.com?") == LogLine(
+        "sendmail: j***@example.com?"
+    )
+
+
+def test_masking_can_be_switched_off() -> None:
+    line = LogReader(mask_addresses=False).read(PREFIX + "postfix/qmgr[1]: 4j: from=<jane@example.com>")
+    assert line is not None
+    assert "jane@example.com" in line.text
+
+
+def test_outcomes_are_counted_by_recipient() -> None:
+    reader = LogReader(mask_addresses=True)
+    for status in ("sent", "sent", "deferred", "bounced"):
+        reader.read(PREFIX + f"postfix/smtp[1]: 4j: to=<a@b.example>, dsn=2.0.0, status={status} (250 Ok)")
+    assert reader.deliveries == {"sent": 2, "deferred": 1, "bounced": 1}
+
+
+def test_mail_that_is_put_off_by_a_stop_is_no_outcome() -> None:
+    reader = LogReader(mask_addresses=True)
+    reader.read(
+        PREFIX + "postfix/qmgr[1]: 4j: to=<a@b.example>, dsn=4.3.2, status=deferred (deferred transport)"
+    )
+    assert not reader.deliveries

@@ -1,0 +1,139 @@
+"""Postfix's configuration: golden files for its form, sentences for what must be true of any of them."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from smtpfleet.api.postfix_parameters import is_owned
+from smtpfleet.relay.mainconf import (
+    CLIENT_PORTS,
+    DELIVERY_SERVICES,
+    Phase,
+    internal_services,
+    overridable,
+    owned,
+    render,
+    render_rehearsal,
+)
+from tests.unit.relay.goldens import CONFIGURATIONS, FILES, HOST, SMARTHOST, parameters, table, texts
+
+PHASES = list(Phase)
+
+
+@pytest.mark.parametrize("name", texts())
+def test_the_file_is_as_its_golden_file(name: str) -> None:
+    assert texts()[name] == (FILES / name).read_text()
+
+
+def test_there_is_no_golden_file_without_a_configuration() -> None:
+    assert {path.name for path in FILES.iterdir()} == set(texts())
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_what_decides_who_may_relay_cannot_be_set_by_users(phase: Phase) -> None:
+    assert [name for name in owned(table(), HOST, phase) if not is_owned(name)] == []
+
+
+def test_defaults_that_users_may_change_are_not_the_operators_own() -> None:
+    assert [name for name in overridable(table()) if is_owned(name)] == []
+
+
+def test_a_users_parameter_replaces_a_default() -> None:
+    rendered = parameters(render(table(postfix={"queue_run_delay": "10s"}), HOST, Phase.OPEN))
+    assert rendered["queue_run_delay"] == "10s"
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_nobody_but_trusted_networks_may_relay(phase: Phase) -> None:
+    rendered = parameters(render(table(networks=("192.0.2.0/24",)), HOST, phase))
+    assert rendered["mynetworks"] == "192.0.2.0/24"
+    assert rendered["smtpd_relay_restrictions"] == "permit_mynetworks, reject"
+
+
+def test_without_trusted_networks_not_even_loopback_may_relay() -> None:
+    assert parameters(render(table(networks=()), HOST, Phase.OPEN))["mynetworks"] == ""
+
+
+def test_ipv6_networks_are_written_in_brackets() -> None:
+    rendered = parameters(render(table(networks=("10.0.0.0/8", "fd00::/16")), HOST, Phase.OPEN))
+    assert rendered["mynetworks"] == "10.0.0.0/8 [fd00::]/16"
+
+
+def test_every_listener_of_clients_wants_the_proxy_header() -> None:
+    assert parameters(CONFIGURATIONS["open"]())["smtpd_upstream_proxy_protocol"] == "haproxy"
+    clients = CONFIGURATIONS["open"]().master_cf.split("\n10026 ")[0]
+    assert "smtpd_upstream_proxy_protocol" not in clients
+
+
+def test_the_check_port_takes_no_recipient() -> None:
+    services = CONFIGURATIONS["open"]().master_cf.split("\n10026 ")[1].split("\npickup")[0]
+    assert "smtpd_relay_restrictions=reject" in services
+    assert "mynetworks=\n" in services
+
+
+@pytest.mark.parametrize("phase", [Phase.CLOSED, Phase.FROZEN])
+def test_a_relay_that_takes_no_mail_has_no_listener_for_clients(phase: Phase) -> None:
+    disabled = parameters(render(table(), HOST, phase))["master_service_disable"].split()
+    assert disabled == [f"{port}.inet" for port in CLIENT_PORTS]
+
+
+def test_a_freeze_stops_every_delivery_service_there_is() -> None:
+    deferred = parameters(render(table(), HOST, Phase.FROZEN))["defer_transports"].split()
+    delivering = {"smtp", "lmtp", "error", "local", "virtual", "pipe", "discard"}
+    services = [line.split() for line in internal_services().splitlines()]
+    assert (
+        set(deferred) == {words[0] for words in services if words[-1] in delivering} == set(DELIVERY_SERVICES)
+    )
+
+
+def test_a_freeze_lets_no_message_grow_too_old() -> None:
+    rendered = parameters(render(table(), HOST, Phase.FROZEN))
+    assert rendered["maximal_queue_lifetime"] == rendered["bounce_queue_lifetime"] == f"{100 * 86400}s"
+
+
+def test_what_a_freeze_set_is_gone_when_the_relay_opens_again() -> None:
+    rendered = parameters(render(table(), HOST, Phase.OPEN))
+    assert (rendered["defer_transports"], rendered["master_service_disable"]) == ("", "")
+    assert rendered["maximal_queue_lifetime"] == f"{5 * 86400}s"
+
+
+def test_mail_goes_to_the_smarthosts_address_and_never_to_its_mx() -> None:
+    assert parameters(render(table(smarthost=SMARTHOST), HOST, Phase.OPEN))["relayhost"] == (
+        "[smtp.provider.example]:587"
+    )
+
+
+def test_without_a_smarthost_mail_goes_to_the_mx_of_the_recipient() -> None:
+    assert parameters(render(table(), HOST, Phase.OPEN))["relayhost"] == ""
+
+
+def test_a_message_of_the_largest_size_fits_into_a_queue_file_and_the_announced_size_is_exact() -> None:
+    configuration = render(table(), HOST, Phase.OPEN)
+    limit = 25 * 2**20
+    assert int(parameters(configuration)["message_size_limit"]) > limit + limit // 128
+    assert configuration.master_cf.count(f"-o message_size_limit={limit}\n") == len(CLIENT_PORTS) + 1
+
+
+def test_mail_is_refused_for_now_before_the_disk_is_full() -> None:
+    assert int(parameters(render(table(), HOST, Phase.OPEN))["queue_minfree"]) > 1.5 * 25 * 2**20
+
+
+def test_a_rehearsal_has_no_port_and_its_mail_reaches_nobody() -> None:
+    rehearsal = CONFIGURATIONS["rehearsal"]()
+    assert " inet " not in rehearsal.master_cf
+    rendered = parameters(rehearsal)
+    assert (rendered["relayhost"], rendered["smtp_bind_address"]) == ("[127.0.0.1]:1", "127.0.0.1")
+    assert rendered["queue_directory"].startswith("/run/smtpfleet/rehearsal/")
+
+
+def test_users_cannot_lead_a_rehearsal_out() -> None:
+    escapes = {"smtp_fallback_relay": "[192.0.2.1]", "smtp_bind_address": "192.0.2.2"}
+    rehearsal = render_rehearsal(table(postfix=escapes), HOST, queue=Path("/queue"), data=Path("/data"))
+    rendered = parameters(rehearsal)
+    assert (rendered["smtp_fallback_relay"], rendered["smtp_bind_address"]) == ("", "127.0.0.1")
+
+
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(PHASES, 2)))
+def test_each_phase_has_a_configuration_of_its_own(one: Phase, other: Phase) -> None:
+    assert render(table(), HOST, one) != render(table(), HOST, other)

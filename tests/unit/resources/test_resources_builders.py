@@ -1,0 +1,147 @@
+"""The objects of a pool: golden files for their form, sentences for what must be true of any of them."""
+
+from typing import Any
+
+import pytest
+
+from smtpfleet.api import names
+from smtpfleet.resources import balancer, relay
+from smtpfleet.resources.marks import is_ours, is_predecessors
+from smtpfleet.resources.pool import Object
+from tests.unit.resources.goldens import FILES, OBJECTS, pool, text
+
+BASELINE = {
+    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP",
+    "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+}  # fmt: skip
+"""Capabilities that Pod Security "baseline" lets a container add."""
+WITH_PODS = [name for name in OBJECTS if "deployment" in name]
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_the_object_is_as_in_its_golden_file(name: str) -> None:
+    assert text(OBJECTS[name]()) == (FILES / f"{name}.json").read_text()
+
+
+def test_there_is_no_golden_file_without_an_object() -> None:
+    assert {path.stem for path in FILES.glob("*.json")} == set(OBJECTS)
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_every_object_is_found_by_label(name: str) -> None:
+    labels = OBJECTS[name]()["metadata"]["labels"]
+    assert labels[names.MANAGED_BY_LABEL] == "smtpfleet"
+    assert labels[names.POOL_LABEL] == "outbound"
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_every_object_but_a_kept_claim_goes_with_its_pool(name: str) -> None:
+    owners = OBJECTS[name]()["metadata"].get("ownerReferences", [])
+    assert [owner["uid"] for owner in owners] == ([] if name == "relay-claim" else [pool().uid])
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_every_object_is_recognised_as_the_pools_own(name: str) -> None:
+    assert is_ours("outbound", pool().uid, OBJECTS[name]())
+
+
+def _containers(deployment: Object) -> list[dict[str, Any]]:
+    spec = deployment["spec"]["template"]["spec"]
+    return [*spec.get("initContainers", []), *spec["containers"]]
+
+
+@pytest.mark.parametrize("name", WITH_PODS)
+def test_no_container_can_gain_privileges_or_write_to_its_image(name: str) -> None:
+    for container in _containers(OBJECTS[name]()):
+        security = container["securityContext"]
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["readOnlyRootFilesystem"] is True
+        assert security["capabilities"]["drop"] == ["ALL"]
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert set(security["capabilities"].get("add", ())) <= BASELINE
+
+
+def test_balancers_add_no_capability_and_are_never_root() -> None:
+    deployment = OBJECTS["balancer-deployment"]()
+    assert deployment["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"] is True
+    assert all(
+        "add" not in container["securityContext"]["capabilities"] for container in _containers(deployment)
+    )
+    assert all("runAsUser" not in container["securityContext"] for container in _containers(deployment))
+
+
+def test_a_relays_queue_files_are_never_given_to_a_group() -> None:
+    assert "fsGroup" not in OBJECTS["relay-deployment"]()["spec"]["template"]["spec"]["securityContext"]
+
+
+def test_nothing_of_the_routing_table_is_in_a_pod_template() -> None:
+    plain = relay.relay_deployment(pool(), "outbound-relay-0", ephemeral=False)
+    live = {
+        "submission": {
+            "trustedNetworks": ["192.168.0.0/16"],
+            "messageSizeLimit": "5Mi",
+            "hostname": "a.example",
+        },
+        "delivery": {"queueLifetime": "1d", "smarthost": {"host": "smtp.example"}},
+        "relay": {"postfix": {"smtp_tls_loglevel": "1"}},
+        "replicas": 7,
+    }
+    assert relay.relay_deployment(pool(**live), "outbound-relay-0", ephemeral=False) == plain
+    changed = pool(**live, balancing={"method": "RoundRobin"})
+    assert balancer.balancer_deployment(changed) == balancer.balancer_deployment(pool())
+
+
+def test_the_death_of_a_balancers_agent_does_not_take_the_pod_out_of_the_service() -> None:
+    agent = next(c for c in _containers(OBJECTS["balancer-deployment"]()) if c["name"] == "agent")
+    assert "readinessProbe" not in agent
+    assert "startupProbe" not in agent
+
+
+def test_a_limit_without_a_request_is_not_undercut_by_a_default_request() -> None:
+    made = relay.relay_deployment(
+        pool(relay={"resources": {"limits": {"cpu": "50m"}}}), "outbound-relay-0", ephemeral=False
+    )
+    resources = made["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert resources == {"requests": {"memory": "128Mi"}, "limits": {"cpu": "50m"}}
+
+
+def _claim(**metadata: Any) -> Object:
+    labels = {names.POOL_LABEL: "outbound", names.MANAGED_BY_LABEL: "smtpfleet"}
+    return {"kind": "PersistentVolumeClaim", "metadata": {"labels": labels} | metadata}
+
+
+def _owner(uid: str, *, controller: bool = True) -> dict[str, Any]:
+    return {"uid": uid, "controller": controller}
+
+
+def test_a_claim_that_an_earlier_pool_of_the_name_left_is_adopted() -> None:
+    assert is_ours("outbound", "new-uid", _claim())
+
+
+def test_a_claim_that_another_controller_owns_is_not() -> None:
+    assert not is_ours("outbound", "new-uid", _claim(ownerReferences=[_owner("old-uid")]))
+
+
+def test_a_claim_of_another_pool_or_of_nobody_is_not() -> None:
+    assert not is_ours("other", "new-uid", _claim())
+    assert not is_ours("outbound", "new-uid", _claim(labels={}))
+
+
+@pytest.mark.parametrize("kind", ["Service", "Deployment", "ConfigMap"])
+def test_labels_alone_make_nothing_else_ours(kind: str) -> None:
+    assert not is_ours("outbound", "uid", _claim() | {"kind": kind})
+
+
+def test_what_a_deleted_pool_of_the_name_owned_is_neither_ours_nor_a_strangers() -> None:
+    owner = _owner("old-uid") | {"apiVersion": names.API_VERSION, "kind": names.KIND, "name": "outbound"}
+    left = _claim(ownerReferences=[owner])
+    assert is_predecessors("outbound", left)
+    assert not is_ours("outbound", "new-uid", left)
+    assert not is_predecessors("other", left)
+    assert not is_predecessors("outbound", _claim(ownerReferences=[owner | {"kind": "Deployment"}]))
+    assert not is_predecessors("outbound", _claim())
+
+
+def test_an_owner_that_does_not_control_does_not_count() -> None:
+    thing = _claim(ownerReferences=[_owner("uid", controller=False)]) | {"kind": "Service"}
+    assert not is_ours("outbound", "uid", thing)
