@@ -118,7 +118,7 @@ def test_a_changed_smarthost_reaches_postfix_without_a_restart(stage: Stage, ear
         lambda: "" if stage.queued() == 20 else f"{stage.queued()} of 20 messages are queued", timeout_s=30
     )
     stage.apply_pool(replicas=2)
-    arrivals = of_this_run(stage.wait_drained(attempts, timeout_s=60), earlier)
+    arrivals = of_this_run(stage.wait_drained(attempts), earlier)
     earlier.extend(attempts)
     assert check(attempts, arrivals).ok
     assert {pod.uid for pod in stage.pods("relay")} == before

@@ -42,8 +42,13 @@ _SETTLED: Final = frozenset({Stage.SERVING, Stage.CLOSED})
 _SCAN_SHARE: Final = 20.0
 """A scan of the queue is repeated at the earliest after so many times as long as it took."""
 _STALLED_S: Final = 15.0
-_RELOAD_SETTLE_S: Final = 1.0
-"""From a reload until the queue manager that was started anew hears a flush."""
+_FLUSHES_S: Final = (1.0, 4.0, 10.0, 25.0)
+"""Pauses before the flushes that follow a start or a new next hop.
+
+The first: until the queue manager that was started anew hears it. The others: a delivery that was under way keeps its
+message locked, so Postfix puts that one off although it was flushed, and a connection to the old next hop is given up
+only after smtp_connect_timeout (30 s).
+"""
 
 
 @dataclass(slots=True)
@@ -74,7 +79,7 @@ class Agent:
         self._relay, self._incarnation = relay, incarnation
         self._postfix = make_postfix(self)
         self._supervision: asyncio.Task[None] | None = None
-        self._flushes: set[asyncio.Task[None]] = set()
+        self._flushing: asyncio.Task[None] | None = None
         self._stage = Stage.SERVING
         self._stage_since_s = self._noisy_s = self._ticked_s = time.monotonic()
         self._stopping = False
@@ -286,11 +291,15 @@ class Agent:
         return shown
 
     def _flush_soon(self) -> None:
+        """Try everything that waits, again and again for a while; a later call begins anew."""
+
         async def flush() -> None:
-            await asyncio.sleep(_RELOAD_SETTLE_S)
-            if not self._stopping:
+            for pause_s in _FLUSHES_S:
+                await asyncio.sleep(pause_s)
+                if self._stopping:
+                    return
                 await self._postfix.flush()
 
-        task = asyncio.create_task(flush(), name="flush")
-        self._flushes.add(task)
-        task.add_done_callback(self._flushes.discard)
+        if self._flushing is not None:
+            self._flushing.cancel()
+        self._flushing = asyncio.create_task(flush(), name="flush")
