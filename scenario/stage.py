@@ -62,8 +62,8 @@ class Stage:
         Pods go first, without their time to leave: a namespace that still has pods is looked at again only after half
         of their grace period.
         """
-        for kind in (("smtppools", "--all"), ("deployments", "--all"), ("pods", "--all", "--grace-period=1")):
-            self.kube.run("delete", *kind, "-n", self.namespace, "--timeout=150s", timeout_s=160)
+        for what in (("smtppools", "--all"), ("deployments", "--all"), ("pods", "--all", "--grace-period=1")):
+            self.kube.run("delete", *what, "-n", self.namespace, "--timeout=150s", timeout_s=160)
         self.kube.run("delete", "namespace", self.namespace, "--timeout=150s", timeout_s=160)
 
     def pool(self, name: str = "outbound", **spec: Any) -> float:
