@@ -41,12 +41,14 @@ def _one_line(value: str) -> str:
 
 
 OneLine = Annotated[str, AfterValidator(_one_line)]
+_SUBDOMAIN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
+SecretName = Annotated[str, Field(pattern=_SUBDOMAIN, max_length=253)]
 
 
 class RelayRoute(_TableModel):
     """One relay. ``weight`` is relative, 0 to 100; 0 gives it no new connection."""
 
-    name: OneLine = Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
+    name: OneLine = Field(pattern=_SUBDOMAIN)
     address: str
     weight: int = Field(ge=0, le=100)
     state: RouteState = RouteState.SERVING
@@ -91,6 +93,8 @@ class RoutingTable(_TableModel):
     delivery: DeliveryTable
     postfix: dict[str, OneLine] = Field(default_factory=dict)
     relays: tuple[RelayRoute, ...] = ()
+    secrets: tuple[SecretName, ...] = ()
+    """Every Secret that a relay's agent may read and is to follow."""
 
     @field_validator("postfix")
     @classmethod

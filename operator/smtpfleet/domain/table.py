@@ -10,6 +10,7 @@ from smtpfleet.api.routing import (
     RoutingTable,
     SubmissionTable,
 )
+from smtpfleet.api.secret_names import secret_names
 from smtpfleet.api.values import duration_seconds, size_bytes
 from smtpfleet.domain.facts import Pool, Relay, Wish
 
@@ -36,6 +37,7 @@ def routing_table(pool: Pool, *, leaving: Collection[str]) -> RoutingTable:
         delivery=_delivery(spec),
         postfix=dict(sorted(spec.relay.postfix.items())),
         relays=_routes(pool.relays, pool.table, leaving),
+        secrets=secret_names(pool.name, spec),
     )
 
 
