@@ -14,9 +14,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
-from smtpfleet.api.pool import BalancingMethod, Smarthost
+from smtpfleet.api.pool import BalancingMethod, Smarthost, TlsMode
 from smtpfleet.api.postfix_parameters import is_owned, is_parameter_name
-from smtpfleet.api.values import HostName, TrustedNetwork
+from smtpfleet.api.values import HostName, SecretName, TrustedNetwork
 
 
 class TableError(ValueError):
@@ -41,14 +41,12 @@ def _one_line(value: str) -> str:
 
 
 OneLine = Annotated[str, AfterValidator(_one_line)]
-_SUBDOMAIN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
-SecretName = Annotated[str, Field(pattern=_SUBDOMAIN, max_length=253)]
 
 
 class RelayRoute(_TableModel):
     """One relay. ``weight`` is relative, 0 to 100; 0 gives it no new connection."""
 
-    name: OneLine = Field(pattern=_SUBDOMAIN)
+    name: OneLine = Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
     address: str
     weight: int = Field(ge=0, le=100)
     state: RouteState = RouteState.SERVING
@@ -60,11 +58,19 @@ class RelayRoute(_TableModel):
         return str(ipaddress.ip_address(value))
 
 
+class SubmissionTls(_TableModel):
+    """TLS of clients. A table without it is of an operator that knew none."""
+
+    mode: TlsMode = TlsMode.NONE
+    secret_name: SecretName = ""
+
+
 class SubmissionTable(_TableModel):
     """Who may hand in mail."""
 
     trusted_networks: tuple[TrustedNetwork, ...]
     message_size_limit_bytes: int = Field(gt=0)
+    tls: SubmissionTls = SubmissionTls()
 
 
 class SmarthostRoute(Smarthost):
@@ -93,7 +99,7 @@ class RoutingTable(_TableModel):
     delivery: DeliveryTable
     postfix: dict[str, OneLine] = Field(default_factory=dict)
     relays: tuple[RelayRoute, ...] = ()
-    secrets: tuple[SecretName, ...] = ()
+    secrets: tuple[Annotated[SecretName, Field(min_length=1)], ...] = ()
     """Every Secret that a relay's agent may read and is to follow."""
 
     @field_validator("postfix")

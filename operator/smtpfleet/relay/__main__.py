@@ -23,6 +23,7 @@ from smtpfleet.feed.table import TableFollower  # noqa: E402
 from smtpfleet.relay import agentcheck, incarnation, metrics, network, policy  # noqa: E402
 from smtpfleet.relay.agent import Agent  # noqa: E402
 from smtpfleet.relay.children import Children  # noqa: E402
+from smtpfleet.relay.keystore import Keystore  # noqa: E402
 from smtpfleet.relay.logpump import LogPump  # noqa: E402
 from smtpfleet.relay.logreader import LogReader  # noqa: E402
 from smtpfleet.relay.mainconf import Host  # noqa: E402
@@ -87,6 +88,7 @@ class _Relay:
             children=self._children,
             tables=self.tables,
             polls=self.polls,
+            keystore=Keystore(paths.certificates, self.secrets),
             make_postfix=self._postfix,
         )
 
@@ -144,7 +146,7 @@ async def _open_ports(relay: _Relay, paths: Paths, stack: AsyncExitStack) -> Non
         return relay.agent.leaving
 
     def unavailable() -> bool:
-        return relay.agent.leaving or relay.agent.full
+        return relay.agent.leaving or relay.agent.full or relay.agent.lacks_certificate
 
     site = await web.serve(
         port=names.HTTP_PORT,

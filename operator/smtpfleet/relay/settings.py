@@ -105,6 +105,11 @@ class Paths:
         return self.run / "secrets"
 
     @property
+    def certificates(self) -> Path:
+        """Chain files that Postfix serves."""
+        return self.run / "tls"
+
+    @property
     def rehearsal(self) -> Path:
         """Where a second, closed Postfix tries a configuration before it is used."""
         return self.run / "rehearsal"

@@ -7,7 +7,6 @@ import pytest
 
 from smtpfleet.api.postfix_parameters import is_owned
 from smtpfleet.relay.mainconf import (
-    CLIENT_PORTS,
     DELIVERY_SERVICES,
     Phase,
     internal_services,
@@ -16,6 +15,7 @@ from smtpfleet.relay.mainconf import (
     render,
     render_rehearsal,
 )
+from smtpfleet.relay.tlsconf import CLIENT_PORTS
 from tests.unit.relay.goldens import CONFIGURATIONS, FILES, HOST, SMARTHOST, parameters, table, texts
 
 PHASES = list(Phase)
@@ -94,7 +94,7 @@ def test_a_freeze_lets_no_message_grow_too_old() -> None:
 
 def test_what_a_freeze_set_is_gone_when_the_relay_opens_again() -> None:
     rendered = parameters(render(table(), HOST, Phase.OPEN))
-    assert (rendered["defer_transports"], rendered["master_service_disable"]) == ("", "")
+    assert (rendered["defer_transports"], rendered["master_service_disable"]) == ("", "2465.inet")
     assert rendered["maximal_queue_lifetime"] == f"{5 * 86400}s"
 
 
