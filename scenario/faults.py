@@ -47,16 +47,25 @@ def find_container(kube: Kube, *, namespace: str, pod: str, container: str) -> C
 
 
 def _pids_of_cgroup(container_id: str) -> tuple[int, ...]:
-    pids = []
+    """By their numbers inside the container: on the machine a later process may have a smaller number."""
+    inside = {}
     for directory in _PROC.iterdir():
         if not directory.name.isdigit():
             continue
         try:
             if container_id in (directory / "cgroup").read_text():
-                pids.append(int(directory.name))
+                inside[int(directory.name)] = _inner_pid((directory / "status").read_text())
         except OSError:
             continue  # it ended meanwhile
-    return tuple(sorted(pids))
+    return tuple(sorted(inside, key=inside.__getitem__))
+
+
+def _inner_pid(status: str) -> int:
+    """Number in the innermost PID namespace (``NSpid`` of proc(5)); 1 is the container's first process."""
+    match = re.search(r"^NSpid:.*?(\d+)$", status, re.MULTILINE)
+    if match is None:
+        raise OSError("the process has ended")
+    return int(match[1])
 
 
 def kill(container: Container) -> float:

@@ -57,7 +57,13 @@ class Stage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove the namespace and wait until it is gone."""
+        """Remove the namespace and wait until it is gone.
+
+        Pods go first, without their time to leave: a namespace that still has pods is looked at again only after half
+        of their grace period.
+        """
+        for what in (("smtppools", "--all"), ("deployments", "--all"), ("pods", "--all", "--grace-period=1")):
+            self.kube.run("delete", *what, "-n", self.namespace, "--timeout=150s", timeout_s=160)
         self.kube.run("delete", "namespace", self.namespace, "--timeout=150s", timeout_s=160)
 
     def pool(self, name: str = "outbound", **spec: Any) -> float:

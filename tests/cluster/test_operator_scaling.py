@@ -28,6 +28,11 @@ def _entries(stage: Stage) -> dict[str, Object]:
     return Space(stage.kube, stage.namespace).entries()
 
 
+def _status(stage: Stage) -> Object:
+    found: Object = stage.kube.get("smtppool", "outbound", "-n", stage.namespace)["status"]
+    return found
+
+
 def _claims(stage: Stage) -> list[str]:
     return Space(stage.kube, stage.namespace).names("persistentvolumeclaims")
 
@@ -42,9 +47,10 @@ def test_a_surplus_relay_stays_until_its_mail_is_delivered_and_then_goes_with_it
     staying, leaving = _by_reason(stage)
     assert (staying["state"], staying["weight"]) == ("Serving", 100)
     assert leaving["deferred"] > 0
-    status = stage.kube.get("smtppool", "outbound", "-n", stage.namespace)["status"]
+    status = _status(stage)
     assert (status["replicas"], status["readyReplicas"], status["desiredReplicas"]) == (2, 1, 1)
-    assert status["deferred"] == COUNT
+    # Numbers of messages are written every 15 s at most.
+    wait_until(lambda: "" if _status(stage)["deferred"] == COUNT else f"{_status(stage)}", timeout_s=60)
 
     stage.sink_mode(mode="accept")
     for pod in stage.pods("relay"):

@@ -34,20 +34,15 @@ CHECK_PORT: Final = 10026
 AGENT_CHECK_PORT: Final = 10027
 # Agents' read-only HTTP: /healthz /readyz /status /metrics.
 HTTP_PORT: Final = 8080
-# HAProxy's own HTTP, which needs no agent: /healthz for the kubelet, /metrics of HAProxy itself.
-HAPROXY_HEALTH_PORT: Final = 8404
+# The two HAProxys of a balancer, which share its SMTP ports, and the port of each one's own HTTP, which needs no
+# agent: /healthz for the kubelet, /metrics of HAProxy itself.
+HAPROXY_HEALTH_PORTS: Final = {"haproxy": 8404, "haproxy-twin": 8405}
 
 BALANCER_RUN_DIRECTORY: Final = "/run/smtpfleet"
-"""Shared by HAProxy and its agent: the configuration and the sockets of worker and master."""
-HAPROXY_COMMAND: Final = (
-    "haproxy",
-    "-W",
-    "-S",
-    f"{BALANCER_RUN_DIRECTORY}/master.sock,mode,600,level,admin",
-    "-f",
-    f"{BALANCER_RUN_DIRECTORY}/haproxy.cfg",
-)
-"""What the balancer's ``haproxy`` container runs: master and worker, reloaded through the master's socket."""
+"""Shared by the HAProxys and their agent: the configuration and the sockets of workers and masters."""
+HEALTH_PORT_VARIABLE: Final = "SMTPFLEET_HEALTH_PORT"
+ADMIN_SOCKET_VARIABLE: Final = "SMTPFLEET_ADMIN_SOCKET"
+"""What differs between the two HAProxys comes by the environment: both load the same file."""
 
 SERVICE_SMTP_PORT: Final = 25
 SERVICE_SUBMISSION_PORT: Final = 587
@@ -64,6 +59,22 @@ beside the queue (its incarnation) lives next to it."""
 POSTFIX_CONFIGURATION_DIRECTORY: Final = "/run/smtpfleet/postfix"
 """Where a relay's agent renders main.cf and master.cf; ``MAIL_CONFIG`` of the pod, so that ``kubectl exec``
 of ``mailq``, ``postqueue`` and ``postcat`` finds this Postfix."""
+
+
+def admin_socket(haproxy: str) -> str:
+    """Socket of the worker of a balancer's HAProxy."""
+    return f"{BALANCER_RUN_DIRECTORY}/{haproxy}.admin.sock"
+
+
+def master_socket(haproxy: str) -> str:
+    """Socket of the master of a balancer's HAProxy."""
+    return f"{BALANCER_RUN_DIRECTORY}/{haproxy}.master.sock"
+
+
+def haproxy_command(haproxy: str) -> tuple[str, ...]:
+    """What a balancer's HAProxy container runs: master and worker, reloaded through the master's socket."""
+    socket = f"{master_socket(haproxy)},mode,600,level,admin"
+    return ("haproxy", "-W", "-S", socket, "-f", f"{BALANCER_RUN_DIRECTORY}/haproxy.cfg")
 
 
 def relay_name(pool: str, number: int) -> str:

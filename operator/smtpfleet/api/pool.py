@@ -133,7 +133,11 @@ class Balancing(ApiModel):
 class Storage(ApiModel):
     """The volume of each relay's queue."""
 
-    size: Size = Field(default="1Gi", description="Size of each relay's claim.")
+    size: Size = Field(
+        default="1Gi",
+        description="Size of each relay's claim. Larger: claims grow, where their StorageClass can expand volumes."
+        " Smaller: claims stay as they are, and new relays get the new size.",
+    )
     storage_class_name: Annotated[str, StringConstraints(max_length=253)] = Field(
         default="", description="StorageClass of the claims. Empty: the cluster's default."
     )
@@ -258,12 +262,6 @@ _SPEC_RULES: Final = rules(
         ".compareTo(quantity(self.submission.messageSizeLimit)) > 0",
         "relay.storage.size must be larger than submission.messageSizeLimit,"
         " or no message fits into the queue",
-        field_path=".relay.storage.size",
-    ),
-    rule(
-        "!isQuantity(self.relay.storage.size) || !isQuantity(oldSelf.relay.storage.size)"
-        " || quantity(self.relay.storage.size).compareTo(quantity(oldSelf.relay.storage.size)) >= 0",
-        "size may only grow: a volume cannot be made smaller",
         field_path=".relay.storage.size",
     ),
     rule(

@@ -14,7 +14,7 @@ from smtpfleet.balancer.agent import Agent
 from smtpfleet.balancer.config import render
 from smtpfleet.balancer.files import Files
 from smtpfleet.balancer.metrics import registry
-from smtpfleet.balancer.runtime import Haproxy
+from smtpfleet.balancer.runtime import Haproxys
 from smtpfleet.balancer.sessions import SCRIPT
 from smtpfleet.balancer.settings import Settings, SettingsError, read_settings
 from smtpfleet.feed.access import in_cluster
@@ -46,7 +46,7 @@ async def run(settings: Settings) -> None:
         file=TABLE_FILE,
         api=in_cluster(os.environ),
     )
-    agent = Agent(name=settings.pod, runtime=Haproxy(), files=Files(), tables=tables)
+    agent = Agent(name=settings.pod, runtime=Haproxys.of_pod(), files=Files(), tables=tables)
     server = await serve(
         port=HTTP_PORT,
         status=agent.status,

@@ -28,7 +28,7 @@ STALLED_S: Final = 30.0
 
 
 class Runtime(Protocol):
-    """What the agent needs of HAProxy; :class:`smtpfleet.balancer.runtime.Haproxy` is the one of production."""
+    """What the agent needs of HAProxy; :class:`smtpfleet.balancer.runtime.Haproxys` is the one of production."""
 
     async def servers(self) -> tuple[Server, ...]:
         """Every server of the backend."""

@@ -17,7 +17,6 @@ from smtpfleet.balancer.sessions import CHECK_AGAIN_MS, CHECK_TIMEOUT_MS, CONNEC
 BACKEND: Final = "relays"
 UNCHECKED: Final = ".unchecked"
 """Ends the name of a relay's backup copy. No relay is called so: Kubernetes would not take the name of its Service."""
-ADMIN_SOCKET: Final = f"{names.BALANCER_RUN_DIRECTORY}/admin.sock"
 SCRIPT_FILE: Final = f"{names.BALANCER_RUN_DIRECTORY}/sessions.lua"
 
 _BALANCE: Final[Mapping[BalancingMethod, tuple[str, ...]]] = {
@@ -34,7 +33,7 @@ _BALANCE: Final[Mapping[BalancingMethod, tuple[str, ...]]] = {
 # fail it. A full disk is seen by the relay's agent, which says so by its agent check.
 _TEMPLATE: Final = """\
 global
-    stats socket {admin_socket} mode 600 level admin expose-fd listeners
+    stats socket "${{{admin_socket}}}" mode 600 level admin expose-fd listeners
     maxconn 8000
     nbthread 2
     hard-stop-after 10m
@@ -56,7 +55,7 @@ defaults
 frontend health
     mode http
     timeout client 5s
-    bind :{health_port}
+    bind ":${{{health_port}}}"
     monitor-uri /healthz
     http-request use-service prometheus-exporter if {{ path /metrics }}
 
@@ -107,12 +106,12 @@ def weights(table: RoutingTable) -> dict[str, int]:
 
 def _head(table: RoutingTable) -> str:
     return _TEMPLATE.format(
-        admin_socket=ADMIN_SOCKET,
+        admin_socket=names.ADMIN_SOCKET_VARIABLE,
         script=SCRIPT_FILE,
         connect_ms=CONNECT_TIMEOUT_MS,
         check_ms=CHECK_TIMEOUT_MS,
         again_ms=CHECK_AGAIN_MS,
-        health_port=names.HAPROXY_HEALTH_PORT,
+        health_port=names.HEALTH_PORT_VARIABLE,
         smtp_port=names.SMTP_PORT,
         submission_port=names.SUBMISSION_PORT,
         implicit=_IMPLICIT if table.submission.tls.mode is not TlsMode.NONE else "",

@@ -1,18 +1,19 @@
-"""HAProxy's sockets: the worker's for servers, the master's for a reload.
+"""HAProxy's sockets: the worker's for servers, the master's for a reload. A balancer has two HAProxys (decision 3).
 
 Each call is a connection of its own with a time limit, so a hung HAProxy never hangs the agent.
 """
 
 import asyncio
 import csv
-from dataclasses import dataclass
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from smtpfleet.api import names
-from smtpfleet.balancer.config import ADMIN_SOCKET, BACKEND
+from smtpfleet.balancer.config import BACKEND
 
-MASTER_SOCKET: Final = f"{names.BALANCER_RUN_DIRECTORY}/master.sock"
 _CALL_S: Final = 2.0
 _RELOAD_S: Final = 20.0
 _SERVERS_ONLY: Final = 4
@@ -44,10 +45,10 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Haproxy:
-    """The HAProxy of this pod."""
+    """One HAProxy of this pod, by the sockets of its worker and its master."""
 
-    admin: Path = Path(ADMIN_SOCKET)
-    master: Path = Path(MASTER_SOCKET)
+    admin: Path
+    master: Path
 
     async def servers(self) -> tuple[Server, ...]:
         """Every server of the backend as HAProxy sees it.
@@ -83,6 +84,70 @@ class Haproxy:
             raise ConfigurationRefusedError(
                 f"HAProxy did not load the configuration: {' '.join(said.split())[:500]}"
             )
+
+
+class Haproxys:
+    """All HAProxys of this pod, told the same and seen as one."""
+
+    def __init__(self, members: Sequence[Haproxy]) -> None:
+        self._members = members
+
+    @classmethod
+    def of_pod(cls) -> Self:
+        """Those that the pod's containers run."""
+        return cls(
+            [
+                Haproxy(admin=Path(names.admin_socket(name)), master=Path(names.master_socket(name)))
+                for name in names.HAPROXY_HEALTH_PORTS
+            ]
+        )
+
+    async def servers(self) -> tuple[Server, ...]:
+        """Every server of the backend, as those see it who answer; the sessions of all of them.
+
+        Raises:
+            RuntimeCallError: nobody answers.
+        """
+        answers = await asyncio.gather(
+            *(member.servers() for member in self._members), return_exceptions=True
+        )
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        for failure in failures:
+            if not isinstance(failure, RuntimeCallError) or len(failures) == len(answers):
+                raise failure
+        return merged([answer for answer in answers if not isinstance(answer, BaseException)])
+
+    async def set_weights(self, weights: dict[str, int]) -> None:
+        """Change weights everywhere.
+
+        Raises:
+            RuntimeCallError: one could not be told; to tell all of them again is harmless.
+        """
+        for member in self._members:
+            await member.set_weights(weights)
+
+    async def reload(self) -> None:
+        """Load the file everywhere, one after the other.
+
+        Raises:
+            ConfigurationRefusedError: the file is bad; the first one said so, and the others were not asked.
+            RuntimeCallError: one does not answer; to tell all of them again is harmless.
+        """
+        for member in self._members:
+            await member.reload()
+
+
+def merged(views: Sequence[Sequence[Server]]) -> tuple[Server, ...]:
+    """One row for each server: its sessions are counted together, and it is down if anyone sees it so."""
+    rows: dict[str, Server] = {}
+    for server in itertools.chain.from_iterable(views):
+        known = rows.get(server.name)
+        if known is None:
+            rows[server.name] = server
+        else:
+            status = server.status if server.down else known.status
+            rows[server.name] = replace(known, status=status, sessions=known.sessions + server.sessions)
+    return tuple(rows.values())
 
 
 def parse_servers(text: str) -> tuple[Server, ...]:

@@ -7,7 +7,8 @@ not, no timeout runs, and neither the client's leaving nor ``shutdown session`` 
 later, when every connection that was on its way has either been made or has failed over to another relay.
 
 One failed check takes a relay out of the rotation; its sessions are closed only if no check passed until
-the script's delay was over.
+the script's delay was over. While more relays look down than up, it waits longer: that is rather a machine too busy to
+check than a fleet that hangs, and sessions that still work would be cut.
 """
 
 from typing import Final
@@ -19,16 +20,38 @@ CONNECT_TIMEOUT_MS: Final = 150
 CLOSE_AFTER_MS: Final = CHECK_AGAIN_MS + CHECK_TIMEOUT_MS
 """From the first failed check to the end of the second: longer than any connection takes to be made."""
 
+PANIC_MS: Final = 2000
+"""How much longer sessions are kept while more relays look down than up."""
+_LOOK_MS: Final = 100
+
 SCRIPT: Final = f"""\
 -- Closes the sessions of a server that was marked down and stays so.
+local function status(server)
+  local stats = server:get_stats()
+  return stats ~= nil and stats["status"] or ""
+end
+
+local function more_down_than_up(proxy)
+  local down, up = 0, 0
+  for _, server in pairs(core.backends[proxy].servers) do
+    local said = status(server)
+    if said:find("^DOWN") then down = down + 1 elseif said:find("^UP") then up = up + 1 end
+  end
+  return down > up
+end
+
 core.event_sub({{"SERVER_DOWN"}}, function(event, data)
   local server = data.reference
   if server == nil then return end
   core.register_task(function()
     core.msleep({CLOSE_AFTER_MS})
-    local stats = server:get_stats()
+    local waited = 0
     -- A server that has passed a check again is "DOWN 1/2".
-    if stats ~= nil and stats["status"] == "DOWN" then
+    while waited < {PANIC_MS} and status(server) == "DOWN" and more_down_than_up(data.proxy_name) do
+      core.msleep({_LOOK_MS})
+      waited = waited + {_LOOK_MS}
+    end
+    if status(server) == "DOWN" then
       server:shut_sess()
       core.log(core.notice, "Server " .. data.proxy_name .. "/" .. data.name .. " stays down: sessions closed.")
     end

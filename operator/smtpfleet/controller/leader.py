@@ -102,7 +102,7 @@ class Leader:
                 "will be tried again", extra={"namespace": key[0], "pool": key[1], "reason": str(error)}
             )
             raise
-        except Exception:
+        except Exception:  # a fault of ours: its stack is wanted, and the work queue tries again
             logger.exception("unexpected", extra={"namespace": key[0], "pool": key[1]})
             raise
 

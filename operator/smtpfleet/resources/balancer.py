@@ -1,4 +1,4 @@
-"""The balancers: a Deployment of HAProxy with its agent beside it, and the Service that clients use.
+"""The balancers: a Deployment of two HAProxys with their agent beside them, and the Service that clients use.
 
 Guarantees: the pods are admitted by Pod Security "restricted"; HAProxy starts from a configuration that an
 init container has rendered from the mounted routing table, so it needs neither its agent nor the API server.
@@ -87,7 +87,7 @@ def _pod(pool: Pool) -> dict[str, Any]:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "initContainers": [_render(pool)],
-        "containers": [_haproxy(pool), _agent(pool)],
+        "containers": [*(_haproxy(pool, name) for name in names.HAPROXY_HEALTH_PORTS), _agent(pool)],
         "volumes": [memory_volume(_RUN), routing_volume(pool)],
     } | spread(pool, component=names.COMPONENT_BALANCER)
 
@@ -119,23 +119,31 @@ def _agent_container(pool: Pool, name: str, command: str) -> dict[str, Any]:
     }
 
 
-def _haproxy(pool: Pool) -> dict[str, Any]:
-    health = names.HAPROXY_HEALTH_PORT
+def _haproxy(pool: Pool, name: str) -> dict[str, Any]:
+    """One of the pod's HAProxys. They listen on the same ports (SO_REUSEPORT), so while the kubelet starts one of them
+    anew, which takes it a second, every new connection reaches the other.
+    """
+    health = names.HAPROXY_HEALTH_PORTS[name]
     # Whatever the TLS mode: a change of it is no reason to replace the pods.
     ports = {
         "smtp": names.SMTP_PORT,
         "submission": names.SUBMISSION_PORT,
         "submissions": names.SUBMISSIONS_PORT,
-        "health": health,
     }
+    # A port is named once in a pod.
+    shown = (ports if name == "haproxy" else {}) | {name.replace("haproxy", "health"): health}
     return {
-        "name": "haproxy",
+        "name": name,
         "image": pool.images.balancer,
-        "command": list(names.HAPROXY_COMMAND),
-        "ports": [
-            {"name": name, "containerPort": number, "protocol": "TCP"} for name, number in ports.items()
+        "command": list(names.haproxy_command(name)),
+        "env": [
+            {"name": names.ADMIN_SOCKET_VARIABLE, "value": names.admin_socket(name)},
+            {"name": names.HEALTH_PORT_VARIABLE, "value": str(health)},
         ],
-        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
+        "ports": [
+            {"name": port, "containerPort": number, "protocol": "TCP"} for port, number in shown.items()
+        ],
+        "resources": {"requests": {"cpu": "50m", "memory": "48Mi"}},
         "securityContext": container_security(),
         "startupProbe": http_probe("/healthz", health, period_s=1, failures=60),
         "livenessProbe": http_probe("/healthz", health, period_s=10, failures=6),

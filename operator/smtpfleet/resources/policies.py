@@ -29,7 +29,7 @@ def relay_policy(pool: Pool) -> Object:
 
 def balancer_policy(pool: Pool) -> Object:
     """SMTP from anywhere (relays decide who may relay), HTTP from the cluster, nothing else."""
-    http = _ports(names.HTTP_PORT, names.HAPROXY_HEALTH_PORT)
+    http = _ports(names.HTTP_PORT, *names.HAPROXY_HEALTH_PORTS.values())
     return _policy(
         pool,
         names.balancer_name(pool.name),

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from smtpfleet.balancer.runtime import ConfigurationRefusedError, Haproxy, RuntimeCallError, parse_servers
+from smtpfleet.balancer.runtime import (
+    ConfigurationRefusedError,
+    Haproxy,
+    Haproxys,
+    RuntimeCallError,
+    merged,
+    parse_servers,
+)
 
 STAT = (
     "# pxname,svname,scur,status,uweight,\n"
@@ -30,6 +37,10 @@ async def answering(path: Path, answer: Callable[[str], str]) -> AsyncIterator[l
         yield asked
 
 
+def haproxy(directory: Path, name: str = "") -> Haproxy:
+    return Haproxy(admin=directory / f"admin{name}", master=directory / f"master{name}")
+
+
 def test_servers_are_read_with_state_weight_and_sessions() -> None:
     first, second, copy = parse_servers(STAT)
     assert (first.name, first.status, first.weight, first.sessions) == ("outbound-relay-0", "UP", 100, 3)
@@ -44,33 +55,78 @@ def test_something_else_than_statistics_is_an_error_that_says_so() -> None:
 
 async def test_weights_go_to_the_worker_in_one_call(tmp_path: Path) -> None:
     async with answering(tmp_path / "admin", lambda _: "\n") as asked:
-        await Haproxy(admin=tmp_path / "admin").set_weights({"a": 5, "b": 0})
+        await haproxy(tmp_path).set_weights({"a": 5, "b": 0})
     assert asked == ["set server relays/a weight 5; set server relays/b weight 0"]
 
 
 async def test_no_change_of_weight_is_no_call(tmp_path: Path) -> None:
-    await Haproxy(admin=tmp_path / "nobody").set_weights({})
+    await haproxy(tmp_path).set_weights({})
 
 
 async def test_a_refused_weight_is_an_error_with_haproxys_words(tmp_path: Path) -> None:
     async with answering(tmp_path / "admin", lambda _: "No such server.\n"):
         with pytest.raises(RuntimeCallError, match="No such server"):
-            await Haproxy(admin=tmp_path / "admin").set_weights({"a": 5})
+            await haproxy(tmp_path).set_weights({"a": 5})
 
 
 async def test_a_reload_that_succeeds_is_silent(tmp_path: Path) -> None:
     async with answering(tmp_path / "master", lambda _: "Success=1\n--\n[NOTICE] fine\n") as asked:
-        await Haproxy(master=tmp_path / "master").reload()
+        await haproxy(tmp_path).reload()
     assert asked == ["reload"]
 
 
 async def test_a_reload_that_fails_is_a_refusal_of_the_configuration(tmp_path: Path) -> None:
     async with answering(tmp_path / "master", lambda _: "Success=0\n--\n[ALERT] line 3: no\n"):
         with pytest.raises(ConfigurationRefusedError, match="line 3"):
-            await Haproxy(master=tmp_path / "master").reload()
+            await haproxy(tmp_path).reload()
 
 
 async def test_no_haproxy_is_an_error_that_can_be_tried_again(tmp_path: Path) -> None:
     with pytest.raises(RuntimeCallError, match="cannot be reached") as caught:
-        await Haproxy(admin=tmp_path / "nobody").servers()
+        await haproxy(tmp_path).servers()
     assert not isinstance(caught.value, ConfigurationRefusedError)
+
+
+def test_two_views_are_one_row_a_server_with_the_sessions_of_both() -> None:
+    other = STAT.replace("outbound-relay-0,3,UP", "outbound-relay-0,4,DOWN")
+    first, second, copy = merged([parse_servers(STAT), parse_servers(other)])
+    assert (first.name, first.sessions, first.down) == ("outbound-relay-0", 7, True)
+    assert second.down
+    assert not copy.down
+
+
+async def test_one_haproxy_that_is_being_started_hides_nothing_of_the_other(tmp_path: Path) -> None:
+    both = Haproxys([haproxy(tmp_path, "1"), haproxy(tmp_path, "2")])
+    async with answering(tmp_path / "admin2", lambda _: STAT):
+        assert await both.servers() == parse_servers(STAT)
+
+
+async def test_no_haproxy_at_all_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeCallError, match="cannot be reached"):
+        await Haproxys([haproxy(tmp_path, "1"), haproxy(tmp_path, "2")]).servers()
+
+
+async def test_weights_and_reloads_go_to_both(tmp_path: Path) -> None:
+    both = Haproxys([haproxy(tmp_path, "1"), haproxy(tmp_path, "2")])
+    asked: dict[str, list[str]] = {}
+    async with (
+        answering(tmp_path / "admin1", lambda _: "\n") as asked["admin1"],
+        answering(tmp_path / "admin2", lambda _: "\n") as asked["admin2"],
+        answering(tmp_path / "master1", lambda _: "Success=1\n") as asked["master1"],
+        answering(tmp_path / "master2", lambda _: "Success=1\n") as asked["master2"],
+    ):
+        await both.set_weights({"a": 5})
+        await both.reload()
+    assert asked["admin1"] == asked["admin2"] == ["set server relays/a weight 5"]
+    assert asked["master1"] == asked["master2"] == ["reload"]
+
+
+async def test_a_file_that_the_first_refuses_is_not_given_to_the_second(tmp_path: Path) -> None:
+    both = Haproxys([haproxy(tmp_path, "1"), haproxy(tmp_path, "2")])
+    async with (
+        answering(tmp_path / "master1", lambda _: "Success=0\n"),
+        answering(tmp_path / "master2", lambda _: "Success=1\n") as second,
+    ):
+        with pytest.raises(ConfigurationRefusedError):
+            await both.reload()
+    assert second == []
