@@ -9,6 +9,7 @@ EVERYTHING: dict[str, Any] = {
         "hostname": "relay.example.com",
         "trustedNetworks": ["10.0.0.0/8", "192.168.0.0/16", "2001:db8::/32", "fd00::/8"],
         "messageSizeLimit": "10Mi",
+        "tls": {"mode": "Required", "secretName": "relay.example.com"},
     },
     "delivery": {"smarthost": {"host": "smtp.provider.example", "port": 2525}, "queueLifetime": "1d12h"},
     "balancing": {"method": "SourceAddress", "replicas": 3},
@@ -85,6 +86,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "not a host name",
     ),
     "bad message size": ({"submission": {**TRUSTED["submission"], "messageSizeLimit": "25MB"}}, "not a size"),
+    "unknown TLS mode": (
+        {"submission": {**TRUSTED["submission"], "tls": {"mode": "Always"}}},
+        'Unsupported value: "Always"',
+    ),
+    "bad name of a Secret": (
+        {"submission": {**TRUSTED["submission"], "tls": {"secretName": "../other"}}},
+        "not a name of a Secret",
+    ),
     "bad storage size": (relay(storage={"size": "1 GiB"}), "such as 25Mi or 1Gi"),
     "storage smaller than a message": (relay(storage={"size": "25Mi"}), "no message fits into the queue"),
     "forbidden parameter": (

@@ -18,8 +18,8 @@ from scenario.kube import Kube, KubeError, Object, wait_until
 from scenario.load import ROOT
 
 WRITTEN: Final = (
-    "smtppools", "deployments", "services", "configmaps", "persistentvolumeclaims", "serviceaccounts", "roles",
-    "rolebindings", "poddisruptionbudgets", "networkpolicies",
+    "smtppools", "deployments", "services", "configmaps", "secrets", "persistentvolumeclaims", "serviceaccounts",
+    "roles", "rolebindings", "poddisruptionbudgets", "networkpolicies",
 )  # fmt: skip
 """Resources that the operator writes."""
 

@@ -91,8 +91,8 @@ def test_the_one_file_deployment_is_accepted(cluster: ClusterHandle, team: Local
 @pytest.mark.parametrize(
     ("verb", "resource"),
     [
-        ("list", "secrets"),
-        ("get", "secrets"),
+        ("delete", "secrets"),
+        ("update", "secrets"),
         ("create", "pods"),
         ("create", "pods:exec"),
         ("delete", "pods"),

@@ -114,7 +114,7 @@ def test_what_others_add_to_a_child_survives(mail: Space) -> None:
     mail.run("patch", "service", "outbound", "--type=json", "-p", '[{"op":"remove","path":"/spec/ports/0"}]')
 
     def seen() -> str:
-        return "" if len(mail.get("service", "outbound")["spec"]["ports"]) == 2 else "the port is missing"
+        return "" if len(mail.get("service", "outbound")["spec"]["ports"]) == 3 else "the port is missing"
 
     wait_until(seen, timeout_s=60)
     found = mail.get("service", "outbound")

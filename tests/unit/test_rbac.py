@@ -110,8 +110,14 @@ def test_the_document_is_about_all_roles() -> None:
 def test_no_rule_is_wide_open(kind: str, name: str) -> None:
     for rule in _rendered()[kind, name]["rules"]:
         words = {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
-        assert not words & {"*", "secrets", "escalate", "bind", "impersonate", "pods/exec", "nodes"}
+        assert not words & {"*", "escalate", "bind", "impersonate", "pods/exec", "nodes"}
         assert "nonResourceURLs" not in rule
+
+
+def test_only_the_operators_own_role_reaches_secrets_and_it_deletes_none() -> None:
+    secrets = {(name, verb) for role in ROLES for _, name, verb in _rights(*role) if "secrets" in name}
+    assert secrets == {("secrets", verb) for verb in ("get", "list", "watch", "create", "patch")}
+    assert not any("secrets" in resource for role in ROLES[1:] for _, resource, _ in _rights(*role))
 
 
 def test_the_test_may_touch_only_its_own_pool() -> None:

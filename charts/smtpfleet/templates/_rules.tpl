@@ -19,7 +19,7 @@ Server-side apply needs "create" and "patch"; nothing is deleted as a collection
   resources: [services, persistentvolumeclaims]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
-  resources: [configmaps, serviceaccounts]
+  resources: [configmaps, secrets, serviceaccounts]
   verbs: [get, list, watch, create, patch]
 - apiGroups: [""]
   resources: [pods]

@@ -1,8 +1,10 @@
 """What agents answer to ``GET /status``: read by the operator, the command line and tests."""
 
+from datetime import datetime
 from enum import StrEnum
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 
@@ -50,6 +52,32 @@ class QueueCounts(_StatusModel):
         return self.backlog + self.deferred + self.hold + self.corrupt
 
 
+class CertificateProblem(StrEnum):
+    """Why the certificate that the spec names is not served, or not believed by clients."""
+
+    NONE = ""
+    UNKNOWN = "Unknown"
+    MISSING = "Missing"
+    INVALID = "Invalid"
+    EXPIRED = "Expired"
+
+
+def _known(problem: Any) -> Any:
+    """A newer agent's word that this release does not know means that something is wrong with the pair."""
+    return problem if problem in set(CertificateProblem) else CertificateProblem.INVALID
+
+
+class CertificateStatus(_StatusModel):
+    """The certificate that a relay serves (without ``fingerprint``: none), and what is wrong with the Secret's."""
+
+    secret: str = ""
+    fingerprint: str = ""
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    problem: Annotated[CertificateProblem, BeforeValidator(_known)] = CertificateProblem.NONE
+    error: str = ""
+
+
 class RelayStatus(_StatusModel):
     """A relay's answer."""
 
@@ -62,6 +90,8 @@ class RelayStatus(_StatusModel):
     queue: QueueCounts = Field(default_factory=QueueCounts)
     sessions: int = 0
     oldest_active_s: float = 0.0
+    certificate: CertificateStatus | None = None
+    """None: this relay serves no TLS, because the mode is None or its agent is older."""
 
 
 class ServerStatus(_StatusModel):

@@ -28,6 +28,7 @@ COMPONENT_OPERATOR: Final = "operator"
 # port the client came in by, so one backend, one weight and one check serve every submission port.
 SMTP_PORT: Final = 2525
 SUBMISSION_PORT: Final = 2587
+SUBMISSIONS_PORT: Final = 2465
 # Relay only: an smtpd with its own process limit for the balancers' checks, and the line the agent answers.
 CHECK_PORT: Final = 10026
 AGENT_CHECK_PORT: Final = 10027
@@ -45,6 +46,7 @@ ADMIN_SOCKET_VARIABLE: Final = "SMTPFLEET_ADMIN_SOCKET"
 
 SERVICE_SMTP_PORT: Final = 25
 SERVICE_SUBMISSION_PORT: Final = 587
+SERVICE_SUBMISSIONS_PORT: Final = 465
 
 ROUTING_KEY: Final = "routing.json"
 ROUTING_DIRECTORY: Final = "/etc/smtpfleet/routing"
@@ -98,6 +100,11 @@ def agent_name(pool: str) -> str:
 def routing_name(pool: str) -> str:
     """Name of the ConfigMap with the routing table."""
     return f"{pool}-routing"
+
+
+def certificate_name(pool: str) -> str:
+    """Name of the Secret with the certificate that the operator makes for a pool that names none."""
+    return f"{pool}-tls"
 
 
 def endpoint(pool: str, namespace: str) -> str:

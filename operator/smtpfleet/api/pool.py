@@ -27,6 +27,7 @@ from smtpfleet.api.values import (
     ApiModel,
     HostName,
     Period,
+    SecretName,
     Size,
     TrustedNetwork,
     rule,
@@ -53,6 +54,29 @@ class DeletionPolicy(StrEnum):
     DELETE = "Delete"
 
 
+class TlsMode(StrEnum):
+    """Whether clients may, or must, submit under TLS."""
+
+    NONE = "None"
+    OPTIONAL = "Optional"
+    REQUIRED = "Required"
+
+
+class Tls(ApiModel):
+    """TLS of submission."""
+
+    mode: TlsMode = Field(
+        default=TlsMode.OPTIONAL,
+        description="Optional: STARTTLS on ports 25 and 587, TLS from the first byte on port 465. Required: the same,"
+        " and no mail without TLS. None: no TLS, no port 465.",
+    )
+    secret_name: SecretName = Field(
+        default="",
+        description="Secret of the type kubernetes.io/tls in the pool's namespace; changes are live."
+        " Empty: the operator makes a self-signed certificate, <pool>-tls, and renews it in time.",
+    )
+
+
 class Submission(ApiModel):
     """Who may hand in mail, and how."""
 
@@ -69,6 +93,7 @@ class Submission(ApiModel):
     message_size_limit: Size = Field(
         default="25Mi", description="Largest message accepted, as RFC 1870 SIZE counts it."
     )
+    tls: Tls = Field(default_factory=Tls, description="TLS of submission.")
 
 
 class Smarthost(ApiModel):

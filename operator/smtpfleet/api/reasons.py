@@ -11,6 +11,7 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"
     AVAILABLE = "Available"
     QUEUE_HEALTHY = "QueueHealthy"
+    CERTIFICATE_VALID = "CertificateValid"
     PAUSED = "Paused"
 
 
@@ -48,6 +49,13 @@ class Reason(StrEnum):
     QUEUE_UNKNOWN = "QueueUnknown"
     QUEUE_EPHEMERAL = "QueueEphemeral"
     QUEUE_KEPT = "QueueKept"
+    CERTIFICATE_VALID = "CertificateValid"
+    CERTIFICATE_EXPIRES_SOON = "CertificateExpiresSoon"
+    CERTIFICATE_EXPIRED = "CertificateExpired"
+    CERTIFICATE_INVALID = "CertificateInvalid"
+    CERTIFICATE_UNKNOWN = "CertificateUnknown"
+    SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason, not a secret
+    TLS_DISABLED = "TlsDisabled"
     # a relay
     POD_STARTING = "PodStarting"
     POD_READY = "PodReady"

@@ -14,9 +14,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
-from smtpfleet.api.pool import BalancingMethod, Smarthost
+from smtpfleet.api.pool import BalancingMethod, Smarthost, TlsMode
 from smtpfleet.api.postfix_parameters import is_owned, is_parameter_name
-from smtpfleet.api.values import HostName, TrustedNetwork
+from smtpfleet.api.values import HostName, SecretName, TrustedNetwork
 
 
 class TableError(ValueError):
@@ -58,11 +58,19 @@ class RelayRoute(_TableModel):
         return str(ipaddress.ip_address(value))
 
 
+class SubmissionTls(_TableModel):
+    """TLS of clients. A table without it is of an operator that knew none."""
+
+    mode: TlsMode = TlsMode.NONE
+    secret_name: SecretName = ""
+
+
 class SubmissionTable(_TableModel):
     """Who may hand in mail."""
 
     trusted_networks: tuple[TrustedNetwork, ...]
     message_size_limit_bytes: int = Field(gt=0)
+    tls: SubmissionTls = SubmissionTls()
 
 
 class SmarthostRoute(Smarthost):
@@ -91,6 +99,8 @@ class RoutingTable(_TableModel):
     delivery: DeliveryTable
     postfix: dict[str, OneLine] = Field(default_factory=dict)
     relays: tuple[RelayRoute, ...] = ()
+    secrets: tuple[Annotated[SecretName, Field(min_length=1)], ...] = ()
+    """Every Secret that a relay's agent may read and is to follow."""
 
     @field_validator("postfix")
     @classmethod

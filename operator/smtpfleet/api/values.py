@@ -24,6 +24,8 @@ _SIZE: Final = "([1-9][0-9]{0,14}|[1-9][0-9]{0,5}(k|M|G|T|Ki|Mi|Gi|Ti))"
 _NO_DURATION: Final = "not a duration: write a number and a unit, such as 30s, 10m or 5d"
 _NO_SIZE: Final = "not a size: write a number and a unit, such as 25Mi or 1Gi"
 _LABEL: Final = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_SUBDOMAIN: Final = "[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
+_NO_NAME: Final = "not a name of a Secret: write lower-case letters, digits, hyphens and dots"
 _HOST_NAME: Final = f"{_LABEL}([.]{_LABEL})*"
 # Ranges in which every IPv4 address has a counterpart: IPv4-mapped (RFC 4291), 6to4 (RFC 3056), Teredo
 # (RFC 4380), NAT64 (RFC 6052).
@@ -111,6 +113,12 @@ def _check_host_name(value: str) -> str:
     return value
 
 
+def _check_secret_name(value: str) -> str:
+    if value and not re.fullmatch(_SUBDOMAIN, value):
+        raise ValueError(f"{value!r} is {_NO_NAME}")
+    return value
+
+
 Period = Annotated[
     str,
     StringConstraints(max_length=16),
@@ -177,3 +185,11 @@ HostName = Annotated[
     ),
 ]
 """A DNS name (or an IPv4 address where a host is asked for)."""
+
+SecretName = Annotated[
+    str,
+    StringConstraints(max_length=253),
+    AfterValidator(_check_secret_name),
+    Field(json_schema_extra=rules(rule(f"self == '' || self.matches('^{_SUBDOMAIN}$')", _NO_NAME))),
+]
+"""Name of a Secret in the pool's namespace, or empty."""

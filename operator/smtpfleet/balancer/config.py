@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from smtpfleet.api import names
-from smtpfleet.api.pool import BalancingMethod
+from smtpfleet.api.pool import BalancingMethod, TlsMode
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.balancer.sessions import CHECK_AGAIN_MS, CHECK_TIMEOUT_MS, CONNECT_TIMEOUT_MS
 
@@ -62,7 +62,7 @@ frontend health
 frontend submission
     bind :{smtp_port}
     bind :{submission_port}
-    default_backend {backend}
+{implicit}    default_backend {backend}
 
 backend {backend}
     {balance}
@@ -75,6 +75,8 @@ backend {backend}
     default-server observe layer4 error-limit 3 on-error fastinter
     default-server agent-check agent-port {agent_check_port} agent-inter 250ms
 """
+_IMPLICIT: Final = f"    bind :{names.SUBMISSIONS_PORT}\n"
+"""TLS passes through: the relays end it, behind the PROXY header."""
 
 
 def render(table: RoutingTable) -> str:
@@ -112,6 +114,7 @@ def _head(table: RoutingTable) -> str:
         health_port=names.HEALTH_PORT_VARIABLE,
         smtp_port=names.SMTP_PORT,
         submission_port=names.SUBMISSION_PORT,
+        implicit=_IMPLICIT if table.submission.tls.mode is not TlsMode.NONE else "",
         check_port=names.CHECK_PORT,
         agent_check_port=names.AGENT_CHECK_PORT,
         backend=BACKEND,

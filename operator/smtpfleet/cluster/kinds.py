@@ -30,6 +30,7 @@ class Kind:
 POOL: Final = Kind(names.GROUP, names.VERSION, names.KIND, names.PLURAL)
 SERVICE_ACCOUNT: Final = Kind("", "v1", "ServiceAccount", "serviceaccounts")
 CONFIG_MAP: Final = Kind("", "v1", "ConfigMap", "configmaps")
+SECRET: Final = Kind("", "v1", "Secret", "secrets")
 SERVICE: Final = Kind("", "v1", "Service", "services")
 CLAIM: Final = Kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 POD: Final = Kind("", "v1", "Pod", "pods")
@@ -46,6 +47,7 @@ APPLIED: Final = (
     ROLE,
     ROLE_BINDING,
     CONFIG_MAP,
+    SECRET,
     SERVICE,
     CLAIM,
     DEPLOYMENT,

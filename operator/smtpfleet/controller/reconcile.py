@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from smtpfleet.api import names
 from smtpfleet.api.pool import SmtpPoolSpec
+from smtpfleet.api.secret_names import certificate_secret
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.cluster.client import Cluster
 from smtpfleet.cluster.events import About, EventRecorder
@@ -23,12 +24,14 @@ from smtpfleet.controller.carryout import Carrier, Outcome
 from smtpfleet.controller.facts import Children, is_paused, pool_facts, relay_pods, stored_status
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
-from smtpfleet.controller.wanted import wanted
+from smtpfleet.controller.selfsigned import current_pair
+from smtpfleet.controller.wanted import Live, wanted
 from smtpfleet.controller.workqueue import Done
 from smtpfleet.domain import facts
 from smtpfleet.domain.plan import Plan, plan
 from smtpfleet.domain.status import report, unreadable, write_delay_s
 from smtpfleet.domain.transitions import Note, is_settled, notes
+from smtpfleet.resources.certificate import Pair, stored_pair, subject_names
 from smtpfleet.resources.pool import Images, Object, Pool
 
 logger = logging.getLogger(__name__)
@@ -126,10 +129,17 @@ class Reconciler:
         }
         settled = is_settled(seen.previous, seen.generation)
         carrier = Carrier(self._cluster, pool, live, settled=settled)
-        await carrier.bring_about(wanted(pool, planned, live))
+        await carrier.bring_about(wanted(pool, planned, live, self._own_pair(pool, live)))
         await carrier.remove(planned.removal, planned.remnants)
         self._metrics.writes.inc(carrier.outcome.writes)
         return carrier.outcome
+
+    def _own_pair(self, pool: Pool, live: Live) -> Pair | None:
+        """The certificate that the operator makes itself; None if the pool names another, or wants no TLS."""
+        own = names.certificate_name(pool.name)
+        if pool.spec.submission.tls.secret_name or certificate_secret(pool.name, pool.spec) != own:
+            return None
+        return current_pair(stored_pair(live.get(("Secret", own))), subject_names(pool), now=self._now())
 
     async def _report(
         self, key: PoolKey, stored: Object, seen: facts.Pool, planned: Plan, outcome: Outcome

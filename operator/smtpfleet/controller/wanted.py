@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from smtpfleet.api.pool import DeletionPolicy
 from smtpfleet.domain.plan import Plan, RelayStep
-from smtpfleet.resources import access, balancer, budgets, policies, quantities, relay, routing
+from smtpfleet.resources import access, balancer, budgets, certificate, policies, quantities, relay, routing
+from smtpfleet.resources.certificate import Pair
 from smtpfleet.resources.pool import Object, Pool
 
 
@@ -26,12 +27,12 @@ Live = dict[tuple[str, str], Object]
 """Objects of a pool in the cluster, by kind and name."""
 
 
-def wanted(pool: Pool, plan: Plan, live: Live) -> tuple[Wanted, ...]:
-    """Every object that the plan wants to be there."""
-    return tuple(_objects(pool, plan, live))
+def wanted(pool: Pool, plan: Plan, live: Live, pair: Pair | None = None) -> tuple[Wanted, ...]:
+    """Every object that the plan wants to be there. ``pair``: the certificate of a pool that names none."""
+    return tuple(_objects(pool, plan, live, pair))
 
 
-def _objects(pool: Pool, plan: Plan, live: Live) -> Iterator[Wanted]:
+def _objects(pool: Pool, plan: Plan, live: Live, pair: Pair | None) -> Iterator[Wanted]:
     yield Wanted(access.service_account(pool))
     yield Wanted(access.role(pool))
     yield Wanted(access.role_binding(pool))
@@ -44,6 +45,8 @@ def _objects(pool: Pool, plan: Plan, live: Live) -> Iterator[Wanted]:
         yield Wanted(relay.relay_service(pool, step.name))
         if step.claim:
             yield Wanted(_claim(pool, step, live))
+    if pair is not None:
+        yield Wanted(certificate.certificate_secret(pool, pair))
     yield Wanted(routing.routing_config_map(pool, plan.table))
     for step in plan.steps:
         if step.deployment:

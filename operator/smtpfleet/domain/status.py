@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from smtpfleet.api import names
 from smtpfleet.api.reasons import ConditionType, Reason
 from smtpfleet.api.status import SmtpPoolStatus
+from smtpfleet.domain.certificates import certificate_valid
 from smtpfleet.domain.conditions import Problem, Verdict, dated, judge
 from smtpfleet.domain.facts import Pool
 from smtpfleet.domain.figures import timestamp, two_digits
@@ -28,8 +29,10 @@ def report(pool: Pool, plan: Plan, *, problems: Sequence[Problem], now: datetime
     moment = timestamp(now)
     table = pool.table if pool.paused and pool.table else plan.table
     relays = entries(pool, plan, table, moment)
+    verdicts = judge(pool, plan, relays, problems)
+    verdicts[ConditionType.CERTIFICATE_VALID] = certificate_valid(pool, now)
     conditions = dated(
-        judge(pool, plan, relays, problems),
+        verdicts,
         pool.previous.conditions,
         generation=pool.generation,
         now=moment,

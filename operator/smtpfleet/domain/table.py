@@ -9,7 +9,9 @@ from smtpfleet.api.routing import (
     RouteState,
     RoutingTable,
     SubmissionTable,
+    SubmissionTls,
 )
+from smtpfleet.api.secret_names import certificate_secret, secret_names
 from smtpfleet.api.values import duration_seconds, size_bytes
 from smtpfleet.domain.facts import Pool, Relay, Wish
 
@@ -32,10 +34,12 @@ def routing_table(pool: Pool, *, leaving: Collection[str]) -> RoutingTable:
         submission=SubmissionTable(
             trusted_networks=spec.submission.trusted_networks,
             message_size_limit_bytes=size_bytes(spec.submission.message_size_limit),
+            tls=SubmissionTls(mode=spec.submission.tls.mode, secret_name=certificate_secret(pool.name, spec)),
         ),
         delivery=_delivery(spec),
         postfix=dict(sorted(spec.relay.postfix.items())),
         relays=_routes(pool.relays, pool.table, leaving),
+        secrets=secret_names(pool.name, spec),
     )
 
 

@@ -30,7 +30,10 @@ _BAD: Final = {
     ConditionType.STALLED: "True",
     ConditionType.AVAILABLE: "False",
     ConditionType.QUEUE_HEALTHY: "False",
+    ConditionType.CERTIFICATE_VALID: "False",
 }
+_WARNINGS: Final = frozenset({Reason.CERTIFICATE_EXPIRES_SOON})
+"""Reasons that are news although the status stays what it was."""
 _TOLD: Final = frozenset(ConditionType) - {ConditionType.RECONCILING}
 
 
@@ -65,6 +68,8 @@ def _note(before: Condition | None, after: Condition) -> Note | None:
     if before is None:
         return _told(after, Severity.WARNING) if bad and after.type is ConditionType.STALLED else None
     stalled_anew = after.type is ConditionType.STALLED and bad and before.message != after.message
+    if before.reason != after.reason and after.reason in _WARNINGS:
+        return _told(after, Severity.WARNING)
     if before.status == after.status and not stalled_anew:
         return None
     if "Unknown" in {before.status, after.status} and not bad:

@@ -1,11 +1,13 @@
-"""The agents' only way to the API server: reading one ConfigMap, and seeing when it changes.
+"""The agents' only way to the API server: reading a ConfigMap or a Secret, and seeing when it changes.
 
 It is far less than a Kubernetes client, because it runs in every pod and may do only this one thing: list
-and watch with a field selector, which is what a Role limited to one resource name permits.
+and watch with a field selector, which is what a Role limited to resource names permits. No error tells content.
 """
 
+import base64
 import ssl
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,30 +28,33 @@ class AccessError(Exception):
     """The API server could not be asked; the message says why. It may work the next time."""
 
 
-class _Metadata(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+class _Model(BaseModel):
+    # What does not parse may be part of a Secret, and errors are logged.
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+
+class _Metadata(_Model):
     resource_version: str = Field(default="", alias="resourceVersion")
 
 
-class _ConfigMap(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+class _Object(_Model):
+    """A ConfigMap, or a Secret, whose values are base64."""
+
     metadata: _Metadata = _Metadata()
     data: dict[str, str] = {}
 
 
-class _ConfigMapList(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+class _List(_Model):
     metadata: _Metadata
-    items: tuple[_ConfigMap, ...] = ()
+    items: tuple[_Object, ...] = ()
 
 
-class _EventType(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+class _EventType(_Model):
     type: str
 
 
 class _Event(_EventType):
-    object: _ConfigMap
+    object: _Object
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +79,38 @@ class ApiAccess:
         Raises:
             AccessError: the server cannot be reached, refuses, or answers something else.
         """
-        url = f"{self.url}/api/v1/namespaces/{namespace}/configmaps"
+        async with aclosing(self._contents(f"namespaces/{namespace}/configmaps", name)) as contents:
+            async for data in contents:
+                yield None if data is None else data.get(key)
+
+    async def secret(self, *, namespace: str, name: str) -> AsyncGenerator[Mapping[str, bytes] | None]:
+        """The decoded values of a Secret now, and again whenever they changed; None while it is missing.
+
+        Ends as :meth:`texts` does.
+
+        Raises:
+            AccessError: the server cannot be reached, refuses, or answers something else.
+        """
+        async with aclosing(self._contents(f"namespaces/{namespace}/secrets", name)) as contents:
+            async for data in contents:
+                yield None if data is None else _decoded(data, f"Secret {namespace}/{name}")
+
+    async def _contents(self, path: str, name: str) -> AsyncGenerator[Mapping[str, str] | None]:
+        """``data`` of one object below ``path``."""
+        url = f"{self.url}/api/v1/{path}"
         selector = {"fieldSelector": f"metadata.name={name}"}
         try:
             connector = aiohttp.TCPConnector(ssl=self._tls(), limit=1)
             async with aiohttp.ClientSession(connector=connector, headers=self._headers()) as session:
                 current = await _list(session, url, selector)
-                yield current.items[0].data.get(key) if current.items else None
+                yield current.items[0].data if current.items else None
                 watch = selector | {
                     "watch": "true",
                     "resourceVersion": current.metadata.resource_version,
                     "timeoutSeconds": str(WATCH_S),
                 }
-                async for text in _watch(session, url, watch, key):
-                    yield text
+                async for data in _watch(session, url, watch):
+                    yield data
         except (aiohttp.ClientError, OSError, ValidationError, ValueError) as error:
             raise AccessError(f"{url}: {type(error).__name__}: {error}") from error
 
@@ -114,16 +137,16 @@ def in_cluster(
     return ApiAccess(url=f"https://{bracketed}:{port}", token_file=token, ca_file=service_account / "ca.crt")
 
 
-async def _list(session: aiohttp.ClientSession, url: str, parameters: dict[str, str]) -> _ConfigMapList:
+async def _list(session: aiohttp.ClientSession, url: str, parameters: dict[str, str]) -> _List:
     timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
     async with session.get(url, params=parameters, timeout=timeout) as response:
         response.raise_for_status()
-        return _ConfigMapList.model_validate_json(await response.read())
+        return _List.model_validate_json(await response.read())
 
 
 async def _watch(
-    session: aiohttp.ClientSession, url: str, parameters: dict[str, str], key: str
-) -> AsyncGenerator[str | None]:
+    session: aiohttp.ClientSession, url: str, parameters: dict[str, str]
+) -> AsyncGenerator[Mapping[str, str] | None]:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_ANSWER_S, sock_read=_SILENCE_S)
     async with session.get(
         url, params=parameters, timeout=timeout, read_bufsize=_LINE_LIMIT_BYTES
@@ -132,8 +155,15 @@ async def _watch(
         async for line in response.content:
             event_type = _EventType.model_validate_json(line).type
             if event_type in {"ADDED", "MODIFIED"}:
-                yield _Event.model_validate_json(line).object.data.get(key)
+                yield _Event.model_validate_json(line).object.data
             elif event_type == "DELETED":
                 yield None
             else:  # ERROR, most often 410 Gone: this watch cannot go on, a new list can
                 return
+
+
+def _decoded(data: Mapping[str, str], what: str) -> Mapping[str, bytes]:
+    try:
+        return {key: base64.b64decode(value, validate=True) for key, value in data.items()}
+    except ValueError:
+        raise AccessError(f"{what} has a value that is not base64") from None

@@ -11,13 +11,12 @@ import logging
 import random
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
 from pathlib import Path
 from typing import Final, Protocol
 
 from smtpfleet.api.names import ROUTING_KEY
 from smtpfleet.api.routing import RoutingTable, TableError, parse_table
-from smtpfleet.feed.access import AccessError
+from smtpfleet.feed.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +24,6 @@ FILE_INTERVAL_S: Final = 5.0
 """How often the mounted file is read while the watch is down."""
 PATIENCE_S: Final = 2.0
 """How long the API server may take for its first answer before the file is used."""
-_RETRY_FIRST_S: Final = 0.25
-_RETRY_MOST_S: Final = 10.0
 _REMEMBERED: Final = 256
 
 
@@ -59,11 +56,15 @@ class TableFollower:
     ) -> None:
         self.current: RoutingTable | None = None
         self.errors_total = 0
-        self._namespace, self._name, self._file, self._api, self._jitter = namespace, name, file, api, jitter
+        self._namespace, self._name, self._file = namespace, name, file
         self._table_error = ""
-        self._watch_error = "" if api else "no API server is known here"
-        self._watching = False
-        self._answered = asyncio.Event()
+        self._watch: Watch[str | None] | None = None
+        if api is not None:
+            self._watch = Watch(
+                f"ConfigMap {namespace}/{name}",
+                lambda: api.texts(namespace=namespace, name=name, key=ROUTING_KEY),
+                jitter,
+            )
         self._changed = asyncio.Condition()
         self._refused_text: str | None = None
         self._replaced: deque[str] = deque(maxlen=_REMEMBERED)
@@ -73,19 +74,20 @@ class TableFollower:
         """Why the newest table is not in use; empty while it is."""
         if self._table_error or self.current is not None:
             return self._table_error
-        return f"no table yet; {self._watch_error}" if self._watch_error else "no table yet"
+        watch_error = self._watch.error if self._watch else "no API server is known here"
+        return f"no table yet; {watch_error}" if watch_error else "no table yet"
 
     @property
     def watching(self) -> bool:
         """Whether changes arrive from the API server at once (else from the file, up to minutes later)."""
-        return self._watching
+        return self._watch is not None and self._watch.up
 
     async def run(self) -> None:
         """Follow the table for ever. Trouble with network or file is logged and tried again, never raised."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_file())
-            if self._api is not None:
-                group.create_task(self._follow_api(self._api))
+            if self._watch is not None:
+                group.create_task(self._watch.run(self._offer_told))
 
     async def next(self, after: str) -> RoutingTable:
         """Wait for a table whose revision is not ``after`` (``""`` for the first one) and return it."""
@@ -94,30 +96,18 @@ class TableFollower:
             assert self.current is not None
             return self.current
 
-    async def _follow_api(self, api: TableSource) -> None:
-        retry_s = _RETRY_FIRST_S
-        while True:
-            try:
-                texts = api.texts(namespace=self._namespace, name=self._name, key=ROUTING_KEY)
-                async with aclosing(texts):
-                    async for text in texts:
-                        self._watch_up()
-                        await self._offer(text, origin="API server")
-                retry_s = _RETRY_FIRST_S
-            except AccessError as error:
-                retry_s = min(retry_s * 2, _RETRY_MOST_S) if not self._watching else _RETRY_FIRST_S
-                self._watch_down(error)
-            await asyncio.sleep(retry_s * (0.5 + self._jitter() / 2))
+    async def _offer_told(self, text: str | None) -> None:
+        await self._offer(text, origin="API server")
 
     async def _follow_file(self) -> None:
-        if self._api is not None:
+        if self._watch is not None:
             try:
                 async with asyncio.timeout(PATIENCE_S):
-                    await self._answered.wait()
+                    await self._watch.answered.wait()
             except TimeoutError:
                 logger.warning("the API server does not answer yet: using the mounted routing table")
         while True:
-            if not self._watching:
+            if not self.watching:
                 await self._offer_file()
             await asyncio.sleep(FILE_INTERVAL_S)
 
@@ -140,12 +130,12 @@ class TableFollower:
         except TableError as error:
             self._refuse(text, str(error))
             return
-        if not self._watching and table.revision in self._replaced:
+        if not self.watching and table.revision in self._replaced:
             return
         self._table_error, self._refused_text = "", None
         if self.current is not None and self.current.revision == table.revision:
             return
-        if self.current is not None and self._watching:
+        if self.current is not None and self.watching:
             self._replaced.append(self.current.revision)
         async with self._changed:
             self.current = table
@@ -158,15 +148,3 @@ class TableFollower:
         self._table_error, self._refused_text = reason, text
         self.errors_total += 1
         logger.error("routing table refused, the last good one stays", extra={"reason": reason})
-
-    def _watch_up(self) -> None:
-        if not self._watching:
-            logger.info("watching the routing table at the API server")
-        self._watching, self._watch_error = True, ""
-        self._answered.set()
-
-    def _watch_down(self, error: AccessError) -> None:
-        if self._watching or not self._watch_error:
-            logger.warning("the API server cannot be watched", extra={"reason": str(error)})
-        self._watching, self._watch_error = False, str(error)
-        self._answered.set()

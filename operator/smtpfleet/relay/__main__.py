@@ -18,10 +18,12 @@ from smtpfleet import logs  # noqa: E402
 from smtpfleet.api import names  # noqa: E402
 from smtpfleet.feed import web  # noqa: E402
 from smtpfleet.feed.access import in_cluster  # noqa: E402
+from smtpfleet.feed.secretset import SecretSet  # noqa: E402
 from smtpfleet.feed.table import TableFollower  # noqa: E402
 from smtpfleet.relay import agentcheck, incarnation, metrics, network, policy  # noqa: E402
 from smtpfleet.relay.agent import Agent  # noqa: E402
 from smtpfleet.relay.children import Children  # noqa: E402
+from smtpfleet.relay.keystore import Keystore  # noqa: E402
 from smtpfleet.relay.logpump import LogPump  # noqa: E402
 from smtpfleet.relay.logreader import LogReader  # noqa: E402
 from smtpfleet.relay.mainconf import Host  # noqa: E402
@@ -59,18 +61,22 @@ class _Relay:
             protocols=network.protocols(settings.pod_address),
             paths=paths,
         )
+        api = in_cluster(os.environ)
         self.follower = TableFollower(
             namespace=settings.namespace,
             name=names.routing_name(settings.pool),
             file=Path(names.ROUTING_DIRECTORY) / names.ROUTING_KEY,
-            api=in_cluster(os.environ),
+            api=api,
+        )
+        self.secrets = SecretSet(
+            namespace=settings.namespace, api=api, changed=self._secret_changed, copies=paths.secrets
         )
         self.tables = AcceptedTable(
             relay=settings.relay,
             follower=self.follower,
             rehearse=lambda table: rehearse(table, self._host, self._children),
             last_good=paths.last_good,
-            changed=lambda: self.agent.wake(),  # noqa: PLW0108 - the agent is made after its table
+            changed=self._table_changed,
         )
         life = incarnation.read_or_create(paths.incarnation)
         if not incarnation.may_deliver(life):
@@ -82,8 +88,18 @@ class _Relay:
             children=self._children,
             tables=self.tables,
             polls=self.polls,
+            keystore=Keystore(paths.certificates, self.secrets),
             make_postfix=self._postfix,
         )
+
+    def _table_changed(self) -> None:
+        """The accepted table and the newest one may name different Secrets: both are followed."""
+        tables = filter(None, (self.tables.current, self.follower.current))
+        self.secrets.follow({name for table in tables for name in table.secrets})
+        self.agent.wake()
+
+    def _secret_changed(self) -> None:
+        self.agent.wake()
 
     def _postfix(self, agent: Agent) -> Postfix:
         return Postfix(
@@ -116,7 +132,8 @@ async def _run(settings: Settings, paths: Paths) -> None:
     async with AsyncExitStack() as stack:
         await _open_ports(relay, paths, stack)
         async with asyncio.TaskGroup() as group:
-            background = [group.create_task(relay.follower.run()), group.create_task(relay.tables.run())]
+            work = (relay.follower.run(), relay.tables.run(), relay.secrets.run())
+            background = [group.create_task(each) for each in work]
             await relay.agent.run()
             for task in background:
                 task.cancel()
@@ -129,7 +146,7 @@ async def _open_ports(relay: _Relay, paths: Paths, stack: AsyncExitStack) -> Non
         return relay.agent.leaving
 
     def unavailable() -> bool:
-        return relay.agent.leaving or relay.agent.full
+        return relay.agent.leaving or relay.agent.full or relay.agent.lacks_certificate
 
     site = await web.serve(
         port=names.HTTP_PORT,

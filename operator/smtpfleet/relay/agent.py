@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from smtpfleet.api.agent_status import Intake, PostfixState, RelayStatus
@@ -28,11 +29,13 @@ from smtpfleet.relay.intake import (
     phase_of,
     transition,
 )
-from smtpfleet.relay.mainconf import CLIENT_PORTS, Configuration, Host, Phase, minfree_bytes, render
+from smtpfleet.relay.keystore import Keystore
+from smtpfleet.relay.mainconf import Configuration, Host, Phase, minfree_bytes, render
 from smtpfleet.relay.network import Ports, read_ports
 from smtpfleet.relay.postfix import Postfix, write
 from smtpfleet.relay.queuescan import QueueScan, deliveries, scan
 from smtpfleet.relay.tables import AcceptedTable
+from smtpfleet.relay.tlsconf import CLIENT_PORTS, lacking, open_ports
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +76,11 @@ class Agent:
         children: Children,
         tables: AcceptedTable,
         polls: Polls,
+        keystore: Keystore,
         make_postfix: Callable[["Agent"], Postfix],
     ) -> None:
         self._host, self._children, self._tables, self._polls = host, children, tables, polls
-        self._relay, self._incarnation = relay, incarnation
+        self._relay, self._incarnation, self._keystore = relay, incarnation, keystore
         self._postfix = make_postfix(self)
         self._supervision: asyncio.Task[None] | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -89,6 +93,7 @@ class Agent:
         self._scan_due_s = 0.0
         self._shown_intake = Intake.DRAINING
         self._full = False
+        self._chain: Path | None = None
         self._wake = asyncio.Event()
 
     @property
@@ -100,6 +105,12 @@ class Agent:
     def full(self) -> bool:
         """Whether the volume has so little room that Postfix refuses every message (queue_minfree)."""
         return self._full
+
+    @property
+    def lacks_certificate(self) -> bool:
+        """Whether every message is refused because TLS is required and there is no certificate for it."""
+        table = self._tables.current
+        return table is not None and lacking(table.submission.tls, self._chain)
 
     @property
     def restarts(self) -> int:
@@ -152,6 +163,7 @@ class Agent:
             queue=self._scan.counts,
             sessions=self._ports.sessions,
             oldest_active_s=round(self._scan.oldest_active_s, 1),
+            certificate=self._keystore.status(),
         )
 
     def ready(self) -> str:
@@ -162,7 +174,9 @@ class Agent:
             return f"intake is {self._shown_intake}"
         if self._postfix.state is not PostfixState.RUNNING:
             return f"Postfix is {self._postfix.state}"
-        if len(self._ports.listening) < len(CLIENT_PORTS):
+        if self.lacks_certificate:
+            return "TLS is required and there is no certificate"
+        if not self._ports.listening.issuperset(open_ports(self._chain)):
             return "Postfix does not listen yet"
         return ""
 
@@ -185,6 +199,7 @@ class Agent:
 
     async def _tick(self) -> None:
         self._children.reap()
+        self._look_for_certificate()
         self._begin()
         self._look_for_room()
         stage, effect = transition(self._stage, await self._observe())
@@ -198,11 +213,18 @@ class Agent:
         self._ticked_s = time.monotonic()
 
     def _begin(self) -> None:
-        """Start Postfix once there is a table."""
+        """Start Postfix once there is a table, and the certificate that it names, if that can be had soon."""
         if self._supervision is None and self._tables.current is not None and not self._stopping:
+            if not self._keystore.settled:
+                return
             self._enter(first_stage(draining=self._tables.draining))
             self._configure()
             self._supervision = asyncio.create_task(self._postfix.supervise(), name="postfix")
+
+    def _look_for_certificate(self) -> None:
+        table = self._tables.current
+        if table is not None:
+            self._chain = self._keystore.update(table.submission.tls)
 
     def _look_for_room(self) -> None:
         table = self._tables.current
@@ -250,10 +272,10 @@ class Agent:
     def _configure(self) -> None:
         """Make Postfix's configuration what table and stage say; unchanged text is no reason to reload."""
         table = self._tables.current
-        if table is None:
+        if table is None or not (self._keystore.settled or self._stopping):
             return
         phase = phase_of(self._stage)
-        configuration = render(table, self._host, phase)
+        configuration = render(table, self._host, phase, chain=self._chain)
         known, relayhost = self._applied, table.delivery.smarthost
         if configuration != known.configuration:
             write(configuration, self._host.paths.configuration)

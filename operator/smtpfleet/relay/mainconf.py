@@ -11,13 +11,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, assert_never
 
-from smtpfleet.api.names import CHECK_PORT, SMTP_PORT, SUBMISSION_PORT
+from smtpfleet.api.names import CHECK_PORT, SUBMISSIONS_PORT
 from smtpfleet.api.pool import Smarthost
 from smtpfleet.api.routing import RoutingTable
+from smtpfleet.relay import tlsconf
 from smtpfleet.relay.settings import Paths
+from smtpfleet.relay.tlsconf import CLIENT_PORTS, IMPLICIT_OPTIONS, PLAIN_PORTS
 
-CLIENT_PORTS: Final = (SMTP_PORT, SUBMISSION_PORT)
-"""The ports that take mail from clients."""
 MAIL_OWNER: Final = "postfix"
 SMTPD_PROCESSES: Final = 200
 """Sessions at a time and port. Each holds an smtpd and a cleanup, about 1 MB each (measured)."""
@@ -33,6 +33,7 @@ _CHECK_OPTIONS: Final = (
     "syslog_name=postfix/check",
     # No PROXY header: smtpd 3.10 ends itself when a check that sent one as LOCAL is given up before it is answered.
     "smtpd_upstream_proxy_protocol=",
+    "smtpd_tls_security_level=none",
     "mynetworks=",
     "smtpd_relay_restrictions=reject",
     "smtpd_client_restrictions=",
@@ -87,9 +88,9 @@ class Host:
     paths: Paths
 
 
-def render(table: RoutingTable, host: Host, phase: Phase) -> Configuration:
-    """The configuration of one relay in one phase."""
-    parameters = overridable(table) | table.postfix | owned(table, host, phase)
+def render(table: RoutingTable, host: Host, phase: Phase, *, chain: Path | None = None) -> Configuration:
+    """The configuration of one relay in one phase. ``chain``: file with key and certificate, if there is one."""
+    parameters = overridable(table) | table.postfix | owned(table, host, phase, chain=chain)
     return Configuration(
         main_cf=_main_cf(parameters),
         master_cf=master_cf(size_limit_bytes=table.submission.message_size_limit_bytes),
@@ -115,6 +116,7 @@ def render_rehearsal(table: RoutingTable, host: Host, *, queue: Path, data: Path
         "inet_protocols": "ipv4",
         "mynetworks": "127.0.0.0/8",
         "smtpd_upstream_proxy_protocol": "",
+        "smtpd_tls_security_level": "none",
         "smtpd_sender_restrictions": "",
         "message_size_limit": "65536",
         "queue_minfree": "0",
@@ -155,50 +157,54 @@ def overridable(table: RoutingTable) -> dict[str, str]:
     }
 
 
-def owned(table: RoutingTable, host: Host, phase: Phase) -> dict[str, str]:
+def owned(table: RoutingTable, host: Host, phase: Phase, *, chain: Path | None = None) -> dict[str, str]:
     """What only the operator sets; every name is one of :mod:`smtpfleet.api.postfix_parameters`."""
     size_bytes = table.submission.message_size_limit_bytes
-    return {
-        "compatibility_level": "3.9",
-        "queue_directory": str(host.paths.queue),
-        "data_directory": str(host.paths.data),
-        "mail_owner": MAIL_OWNER,
-        # By syslog, to the agent: why, says smtpfleet.relay.logpump.
-        "maillog_file": "",
-        "enable_long_queue_ids": "yes",
-        "authorized_submit_users": "root",
-        "myhostname": host.name,
-        "smtp_helo_name": table.hostname,
-        "inet_interfaces": "all",
-        "inet_protocols": ", ".join(host.protocols),
-        # No mail is for this machine.
-        "mydestination": "",
-        "local_transport": "error:5.1.1 this relay has no mailboxes",
-        "local_recipient_maps": "",
-        "alias_maps": "",
-        "alias_database": "",
-        "relay_domains": "",
-        "virtual_alias_domains": "",
-        "virtual_alias_maps": "",
-        "transport_maps": "",
-        # Who may relay: the client that the balancer names, if it is in a trusted network; nobody else.
-        "mynetworks": " ".join(map(_network, table.submission.trusted_networks)),
-        "smtpd_relay_restrictions": "permit_mynetworks, reject",
-        "smtpd_upstream_proxy_protocol": "haproxy",
-        "smtpd_upstream_proxy_timeout": "5s",
-        # Not delayed to RCPT: the agent is asked once a message, and a session it ends has lost nothing.
-        "smtpd_delay_reject": "no",
-        "smtpd_sender_restrictions": _policy(host.paths),
-        # Limits per client belong to the balancers, which see the whole pool.
-        "smtpd_client_connection_count_limit": "0",
-        # RFC 5321 line ends and command order, without exceptions: against SMTP smuggling.
-        "smtpd_forbid_bare_newline": "normalize",
-        "smtpd_forbid_bare_newline_exclusions": "",
-        "smtpd_forbid_unauth_pipelining": "yes",
-        "message_size_limit": str(_queue_file_bytes(size_bytes)),
-        "queue_minfree": str(minfree_bytes(table)),
-        "relayhost": _relayhost(table.delivery.smarthost),
-    } | _by_phase(phase, lifetime_s=table.delivery.queue_lifetime_s)
+    return (
+        {
+            "compatibility_level": "3.9",
+            "queue_directory": str(host.paths.queue),
+            "data_directory": str(host.paths.data),
+            "mail_owner": MAIL_OWNER,
+            # By syslog, to the agent: why, says smtpfleet.relay.logpump.
+            "maillog_file": "",
+            "enable_long_queue_ids": "yes",
+            "authorized_submit_users": "root",
+            "myhostname": host.name,
+            "smtp_helo_name": table.hostname,
+            "inet_interfaces": "all",
+            "inet_protocols": ", ".join(host.protocols),
+            # No mail is for this machine.
+            "mydestination": "",
+            "local_transport": "error:5.1.1 this relay has no mailboxes",
+            "local_recipient_maps": "",
+            "alias_maps": "",
+            "alias_database": "",
+            "relay_domains": "",
+            "virtual_alias_domains": "",
+            "virtual_alias_maps": "",
+            "transport_maps": "",
+            # Who may relay: the client that the balancer names, if it is in a trusted network; nobody else.
+            "mynetworks": " ".join(map(_network, table.submission.trusted_networks)),
+            "smtpd_relay_restrictions": "permit_mynetworks, reject",
+            "smtpd_upstream_proxy_protocol": "haproxy",
+            "smtpd_upstream_proxy_timeout": "5s",
+            # Not delayed to RCPT: the agent is asked once a message, and a session it ends has lost nothing.
+            "smtpd_delay_reject": "no",
+            "smtpd_sender_restrictions": tlsconf.refusal(table.submission.tls, chain) or _policy(host.paths),
+            # Limits per client belong to the balancers, which see the whole pool.
+            "smtpd_client_connection_count_limit": "0",
+            # RFC 5321 line ends and command order, without exceptions: against SMTP smuggling.
+            "smtpd_forbid_bare_newline": "normalize",
+            "smtpd_forbid_bare_newline_exclusions": "",
+            "smtpd_forbid_unauth_pipelining": "yes",
+            "message_size_limit": str(_queue_file_bytes(size_bytes)),
+            "queue_minfree": str(minfree_bytes(table)),
+            "relayhost": _relayhost(table.delivery.smarthost),
+        }
+        | tlsconf.parameters(table.submission.tls, chain)
+        | _by_phase(phase, table, chain)
+    )
 
 
 def minfree_bytes(table: RoutingTable) -> int:
@@ -206,17 +212,19 @@ def minfree_bytes(table: RoutingTable) -> int:
     return table.submission.message_size_limit_bytes * 3 // 2 + 1
 
 
-def _by_phase(phase: Phase, *, lifetime_s: int) -> dict[str, str]:
-    clients = " ".join(f"{port}.inet" for port in CLIENT_PORTS)
+def _by_phase(phase: Phase, table: RoutingTable, chain: Path | None) -> dict[str, str]:
+    lifetime_s, deferred = table.delivery.queue_lifetime_s, ""
+    closed: tuple[int, ...] = CLIENT_PORTS
     match phase:
         case Phase.OPEN:
-            disabled, deferred = "", ""
+            closed = tuple(port for port in CLIENT_PORTS if port not in tlsconf.open_ports(chain))
         case Phase.CLOSED:
-            disabled, deferred = clients, ""
+            pass
         case Phase.FROZEN:
-            disabled, deferred, lifetime_s = clients, " ".join(DELIVERY_SERVICES), _FROZEN_LIFETIME_S
+            deferred, lifetime_s = " ".join(DELIVERY_SERVICES), _FROZEN_LIFETIME_S
         case _:
             assert_never(phase)
+    disabled = " ".join(f"{port}.inet" for port in closed)
     return {
         "maximal_queue_lifetime": f"{lifetime_s}s",
         "bounce_queue_lifetime": f"{lifetime_s}s",
@@ -253,7 +261,8 @@ def _queue_file_bytes(size_limit_bytes: int) -> int:
 def master_cf(*, size_limit_bytes: int) -> str:
     """The services. None is chrooted: a chroot needs copies of resolver files inside the queue."""
     size_limit = f"message_size_limit={size_limit_bytes}"
-    clients = [line for port in CLIENT_PORTS for line in _smtpd(port, SMTPD_PROCESSES, [size_limit])]
+    clients = [line for port in PLAIN_PORTS for line in _smtpd(port, SMTPD_PROCESSES, [size_limit])]
+    clients += _smtpd(SUBMISSIONS_PORT, SMTPD_PROCESSES, [size_limit, *IMPLICIT_OPTIONS])
     check = _smtpd(CHECK_PORT, CHECK_PROCESSES, [size_limit, *_CHECK_OPTIONS])
     return _HEADER + _lines([*clients, *check]) + internal_services()
 

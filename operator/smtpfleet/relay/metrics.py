@@ -54,6 +54,13 @@ def _queue(status: RelayStatus) -> Iterable[Metric]:
         f"{_PREFIX}_oldest_active_seconds", "Age of the oldest message being sent.", status.oldest_active_s
     )
     yield GaugeMetricFamily(f"{_PREFIX}_sessions", "Sessions of clients that are open.", status.sessions)
+    served = status.certificate
+    if served and served.not_after:
+        yield GaugeMetricFamily(
+            f"{_PREFIX}_certificate_expiry_timestamp_seconds",
+            "When the certificate that is served expires.",
+            served.not_after.timestamp(),
+        )
 
 
 def _states(status: RelayStatus) -> Iterable[Metric]:

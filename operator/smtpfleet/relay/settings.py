@@ -100,6 +100,16 @@ class Paths:
         return self.run / "policy.sock"
 
     @property
+    def secrets(self) -> Path:
+        """Copies of Secrets, in memory, for a container that starts while the API server is away."""
+        return self.run / "secrets"
+
+    @property
+    def certificates(self) -> Path:
+        """Chain files that Postfix serves."""
+        return self.run / "tls"
+
+    @property
     def rehearsal(self) -> Path:
         """Where a second, closed Postfix tries a configuration before it is used."""
         return self.run / "rehearsal"

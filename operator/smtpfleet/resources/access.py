@@ -1,6 +1,7 @@
-"""The identity of a pool's pods: they may read one object, their routing table, and nothing else."""
+"""The identity of a pool's pods: they may read their routing table, the Secrets the pool names, and nothing else."""
 
 from smtpfleet.api import names
+from smtpfleet.api.secret_names import secret_names
 from smtpfleet.resources.marks import metadata
 from smtpfleet.resources.pool import Object, Pool
 
@@ -17,19 +18,25 @@ def service_account(pool: Pool) -> Object:
 
 
 def role(pool: Pool) -> Object:
-    """Reading the routing table. ``resourceNames`` also covers list and watch with a field selector on it."""
+    """Reading the routing table and exactly the Secrets of the spec."""
+    rules = [_reading("configmaps", names.routing_name(pool.name))]
+    if secrets := secret_names(pool.name, pool.spec):
+        rules.append(_reading("secrets", *secrets))
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",
         "metadata": metadata(pool, names.agent_name(pool.name)),
-        "rules": [
-            {
-                "apiGroups": [""],
-                "resources": ["configmaps"],
-                "resourceNames": [names.routing_name(pool.name)],
-                "verbs": ["get", "list", "watch"],
-            }
-        ],
+        "rules": rules,
+    }
+
+
+def _reading(resource: str, *only: str) -> Object:
+    """``resourceNames`` also covers list and watch with a field selector on one of them."""
+    return {
+        "apiGroups": [""],
+        "resources": [resource],
+        "resourceNames": list(only),
+        "verbs": ["get", "list", "watch"],
     }
 
 

@@ -7,6 +7,7 @@ init container has rendered from the mounted routing table, so it needs neither 
 from typing import Any, Final
 
 from smtpfleet.api import names
+from smtpfleet.api.pool import TlsMode
 from smtpfleet.resources.marks import labels, metadata, selector
 from smtpfleet.resources.placement import spread
 from smtpfleet.resources.pods import (
@@ -51,6 +52,12 @@ def balancer_deployment(pool: Pool) -> Object:
 
 def pool_service(pool: Pool) -> Object:
     """What clients of the pool connect to."""
+    ports = [
+        _port("smtp", names.SERVICE_SMTP_PORT, names.SMTP_PORT),
+        _port("submission", names.SERVICE_SUBMISSION_PORT, names.SUBMISSION_PORT),
+    ]
+    if pool.spec.submission.tls.mode is not TlsMode.NONE:
+        ports.append(_port("submissions", names.SERVICE_SUBMISSIONS_PORT, names.SUBMISSIONS_PORT))
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -58,10 +65,7 @@ def pool_service(pool: Pool) -> Object:
         "spec": {
             "type": "ClusterIP",
             "selector": selector(pool, component=names.COMPONENT_BALANCER),
-            "ports": [
-                _port("smtp", names.SERVICE_SMTP_PORT, names.SMTP_PORT),
-                _port("submission", names.SERVICE_SUBMISSION_PORT, names.SUBMISSION_PORT),
-            ],
+            "ports": ports,
         },
     }
 
@@ -120,7 +124,12 @@ def _haproxy(pool: Pool, name: str) -> dict[str, Any]:
     anew, which takes it a second, every new connection reaches the other.
     """
     health = names.HAPROXY_HEALTH_PORTS[name]
-    ports = {"smtp": names.SMTP_PORT, "submission": names.SUBMISSION_PORT}
+    # Whatever the TLS mode: a change of it is no reason to replace the pods.
+    ports = {
+        "smtp": names.SMTP_PORT,
+        "submission": names.SUBMISSION_PORT,
+        "submissions": names.SUBMISSIONS_PORT,
+    }
     # A port is named once in a pod.
     shown = (ports if name == "haproxy" else {}) | {name.replace("haproxy", "health"): health}
     return {

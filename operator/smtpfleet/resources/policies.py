@@ -11,13 +11,14 @@ from smtpfleet.api import names
 from smtpfleet.resources.marks import metadata, selector
 from smtpfleet.resources.pool import Object, Pool
 
+_CLIENT_PORTS: Final = (names.SMTP_PORT, names.SUBMISSION_PORT, names.SUBMISSIONS_PORT)
 _IN_CLUSTER: Final[list[dict[str, Any]]] = [{"namespaceSelector": {}}]
 
 
 def relay_policy(pool: Pool) -> Object:
     """SMTP from the balancers of this pool, HTTP from the cluster, nothing else."""
     balancers = [{"podSelector": {"matchLabels": selector(pool, component=names.COMPONENT_BALANCER)}}]
-    smtp = _ports(names.SMTP_PORT, names.SUBMISSION_PORT, names.CHECK_PORT, names.AGENT_CHECK_PORT)
+    smtp = _ports(*_CLIENT_PORTS, names.CHECK_PORT, names.AGENT_CHECK_PORT)
     return _policy(
         pool,
         names.relays_name(pool.name),
@@ -34,7 +35,7 @@ def balancer_policy(pool: Pool) -> Object:
         names.balancer_name(pool.name),
         names.COMPONENT_BALANCER,
         [
-            {"ports": _ports(names.SMTP_PORT, names.SUBMISSION_PORT)},
+            {"ports": _ports(*_CLIENT_PORTS)},
             {"from": _IN_CLUSTER, "ports": http},
         ],
     )

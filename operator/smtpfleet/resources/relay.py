@@ -28,6 +28,7 @@ GRACE_S: Final = 45
 _PORTS: Final = {
     "smtp": names.SMTP_PORT,
     "submission": names.SUBMISSION_PORT,
+    "submissions": names.SUBMISSIONS_PORT,
     "check": names.CHECK_PORT,
     "agent-check": names.AGENT_CHECK_PORT,
     "http": names.HTTP_PORT,

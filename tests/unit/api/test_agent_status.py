@@ -3,7 +3,14 @@
 import pytest
 from pydantic import ValidationError
 
-from smtpfleet.api.agent_status import BalancerStatus, Intake, PostfixState, QueueCounts, RelayStatus
+from smtpfleet.api.agent_status import (
+    BalancerStatus,
+    CertificateProblem,
+    Intake,
+    PostfixState,
+    QueueCounts,
+    RelayStatus,
+)
 from smtpfleet.api.reasons import ConditionType, Reason, RelayState
 from smtpfleet.api.status import SmtpPoolStatus
 
@@ -29,6 +36,14 @@ def test_what_a_newer_agent_adds_is_ignored() -> None:
     status = RelayStatus.model_validate_json('{"relay": "r", "later": 1, "queue": {"active": 3, "later": 2}}')
     assert status.queue.active == 3
     assert BalancerStatus.model_validate_json('{"balancer": "b", "later": []}').servers == ()
+
+
+def test_a_problem_that_only_a_newer_agent_knows_still_means_that_the_certificate_is_in_trouble() -> None:
+    text = '{"relay": "r", "certificate": {"problem": "Revoked", "notAfter": "2027-01-01T00:00:00Z"}}'
+    certificate = RelayStatus.model_validate_json(text).certificate
+    assert certificate is not None
+    assert certificate.problem is CertificateProblem.INVALID
+    assert RelayStatus.model_validate_json('{"relay": "r"}').certificate is None
 
 
 def test_answers_are_camel_case_json() -> None:

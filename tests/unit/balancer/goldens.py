@@ -3,15 +3,25 @@
 from pathlib import Path
 from typing import Final
 
-from smtpfleet.api.pool import BalancingMethod
-from smtpfleet.api.routing import DeliveryTable, RelayRoute, RouteState, RoutingTable, SubmissionTable
+from smtpfleet.api.pool import BalancingMethod, TlsMode
+from smtpfleet.api.routing import (
+    DeliveryTable,
+    RelayRoute,
+    RouteState,
+    RoutingTable,
+    SubmissionTable,
+    SubmissionTls,
+)
 from smtpfleet.balancer.config import render
 
 FILES: Final = Path(__file__).parent / "golden"
 
 
 def table(
-    *weights: int, method: BalancingMethod = BalancingMethod.LEAST_CONNECTIONS, network: str = "10.96.0."
+    *weights: int,
+    method: BalancingMethod = BalancingMethod.LEAST_CONNECTIONS,
+    network: str = "10.96.0.",
+    tls: TlsMode = TlsMode.OPTIONAL,
 ) -> RoutingTable:
     """A table of the pool ``mail/outbound``: a relay for each weight; weight 0 drains."""
     return RoutingTable(
@@ -19,7 +29,11 @@ def table(
         namespace="mail",
         hostname="relay.example.com",
         method=method,
-        submission=SubmissionTable(trusted_networks=("10.0.0.0/8",), message_size_limit_bytes=25 * 2**20),
+        submission=SubmissionTable(
+            trusted_networks=("10.0.0.0/8",),
+            message_size_limit_bytes=25 * 2**20,
+            tls=SubmissionTls(mode=tls, secret_name="outbound-tls"),
+        ),
         delivery=DeliveryTable(queue_lifetime_s=5 * 86400),
         relays=tuple(
             RelayRoute(
@@ -39,6 +53,7 @@ def texts() -> dict[str, str]:
     return methods | {
         "ipv6.cfg": render(table(100, network="fd00::")),
         "no-relay.cfg": render(table()),
+        "no-tls.cfg": render(table(100, tls=TlsMode.NONE)),
         "one-drains.cfg": render(table(100, 0)),
     }
 

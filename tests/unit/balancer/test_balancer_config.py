@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from smtpfleet.api.pool import BalancingMethod
+from smtpfleet.api.pool import BalancingMethod, TlsMode
 from smtpfleet.balancer.config import render, structure, weights
 from smtpfleet.balancer.sessions import (
     CHECK_AGAIN_MS,
@@ -90,3 +90,13 @@ def test_sessions_are_closed_no_sooner_than_a_second_check_can_fail() -> None:
 
 def test_haproxy_itself_closes_no_session_of_a_server_that_goes_down() -> None:
     assert "on-marked-down" not in render(table(100))
+
+
+@pytest.mark.parametrize("mode", TlsMode)
+def test_the_port_of_implicit_tls_is_there_unless_there_is_no_tls(mode: TlsMode) -> None:
+    assert ("bind :2465\n" in render(table(100, tls=mode))) is (mode is not TlsMode.NONE)
+
+
+def test_a_change_between_optional_and_required_needs_no_reload_but_none_does() -> None:
+    none, optional, required = (structure(table(100, tls=mode)) for mode in TlsMode)
+    assert none != optional == required

@@ -1,15 +1,28 @@
 """Pools and relays to judge, with everything well unless a test says otherwise."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from smtpfleet.api.agent_status import Intake, PostfixState, QueueCounts, RelayStatus
+from smtpfleet.api.agent_status import (
+    CertificateStatus,
+    Intake,
+    PostfixState,
+    QueueCounts,
+    RelayStatus,
+)
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.domain.facts import AgentReport, Claim, Deployment, Pod, Pool, Relay
 from smtpfleet.domain.table import routing_table
 
+CERTIFICATE = CertificateStatus(
+    secret="outbound-tls",
+    fingerprint="ab" * 32,
+    not_before=datetime(2026, 4, 1, tzinfo=UTC),
+    not_after=datetime(2027, 4, 1, tzinfo=UTC),
+)
 SETTLED = Deployment(wanted=1, ready=1, current=True)
 
 
@@ -20,7 +33,12 @@ def spec(**fields: Any) -> SmtpPoolSpec:
 
 def answer(name: str, **fields: Any) -> RelayStatus:
     """What a healthy agent says."""
-    given = {"intake": Intake.OPEN, "postfix": PostfixState.RUNNING, "table_revision": "none"} | fields
+    given = {
+        "intake": Intake.OPEN,
+        "postfix": PostfixState.RUNNING,
+        "table_revision": "none",
+        "certificate": CERTIFICATE,
+    } | fields
     return RelayStatus(relay=name, **given)
 
 

@@ -1,7 +1,7 @@
 """Reading one ConfigMap over HTTP, from a server on the loopback address that speaks list and watch."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -35,7 +35,8 @@ async def api_server(
         return web.Response(text="".join(json.dumps(each) + "\n" for each in events))
 
     application = web.Application()
-    application.router.add_get("/api/v1/namespaces/mail/configmaps", answer)
+    for kind in ("configmaps", "secrets"):
+        application.router.add_get(f"/api/v1/namespaces/mail/{kind}", answer)
     async with TestServer(application) as server:
         yield str(server.make_url("")).rstrip("/"), asked
 
@@ -117,3 +118,42 @@ def test_a_pod_reaches_the_api_server_by_its_environment(tmp_path: Path, host: s
 def test_a_pod_without_a_service_account_has_no_api_server(tmp_path: Path) -> None:
     assert in_cluster({"KUBERNETES_SERVICE_HOST": "10.96.0.1"}, service_account=tmp_path) is None
     assert in_cluster({}, service_account=tmp_path) is None
+
+
+def secret(values: dict[str, str]) -> dict[str, object]:
+    return {"metadata": {"resourceVersion": "8"}, "type": "Opaque", "data": values}
+
+
+async def read_secret(access: ApiAccess) -> list[Mapping[str, bytes] | None]:
+    async with aclosing(access.secret(namespace="mail", name="cert")) as contents:
+        return [content async for content in contents]
+
+
+async def test_the_values_of_a_secret_are_decoded_now_and_after_each_change() -> None:
+    changes = [event("MODIFIED", secret({"a": "Mg=="})), event("DELETED", secret({})), event("ADDED", {})]
+    async with api_server([secret({"a": "MQ==", "b": "/w=="})], changes) as (url, asked):
+        assert await read_secret(ApiAccess(url)) == [{"a": b"1", "b": b"\xff"}, {"a": b"2"}, None, {}]
+    assert [request.path for request in asked] == ["/api/v1/namespaces/mail/secrets"] * 2
+    assert [request.query["fieldSelector"] for request in asked] == ["metadata.name=cert"] * 2
+
+
+async def test_a_missing_secret_is_none() -> None:
+    async with api_server([], []) as (url, _):
+        assert await read_secret(ApiAccess(url)) == [None]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        secret({"a": "hunter2!"}),
+        {"metadata": {}, "data": {"a": {"b": "hunter2"}}},
+        {"metadata": {}, "data": ["hunter2"]},
+        {"metadata": "hunter2"},
+    ],
+)
+async def test_no_error_tells_content(bad: dict[str, object]) -> None:
+    for items, events in (([bad], []), ([], [event("ADDED", bad)])):
+        async with api_server(items, events) as (url, _):
+            with pytest.raises(AccessError) as refused:
+                await read_secret(ApiAccess(url))
+        assert "hunter2" not in str(refused.value)

@@ -4,14 +4,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from smtpfleet.api.pool import BalancingMethod, Smarthost
-from smtpfleet.api.routing import DeliveryTable, RelayRoute, RouteState, RoutingTable, SubmissionTable
+from smtpfleet.api.pool import BalancingMethod, Smarthost, TlsMode
+from smtpfleet.api.routing import (
+    DeliveryTable,
+    RelayRoute,
+    RouteState,
+    RoutingTable,
+    SubmissionTable,
+    SubmissionTls,
+)
 from smtpfleet.relay.mainconf import Configuration, Host, Phase, render, render_rehearsal
 from smtpfleet.relay.settings import Paths
 
 FILES: Final = Path(__file__).parent / "golden"
 HOST: Final = Host(name="outbound-relay-0.mail", protocols=("ipv4",), paths=Paths())
 DUAL_STACK: Final = Host(name="outbound-relay-0.mail", protocols=("ipv4", "ipv6"), paths=Paths())
+CHAIN: Final = Path("/run/smtpfleet/tls/0123456789abcdef.pem")
 SMARTHOST: Final = Smarthost(host="smtp.provider.example", port=587)
 
 
@@ -22,6 +30,7 @@ def table(
     networks: tuple[str, ...] = ("10.0.0.0/8",),
     smarthost: Smarthost | None = None,
     postfix: dict[str, str] | None = None,
+    tls: TlsMode = TlsMode.NONE,
 ) -> RoutingTable:
     """A table of the pool ``mail/outbound`` with one relay."""
     return RoutingTable(
@@ -29,7 +38,11 @@ def table(
         namespace="mail",
         hostname="relay.example.com",
         method=BalancingMethod.LEAST_CONNECTIONS,
-        submission=SubmissionTable(trusted_networks=networks, message_size_limit_bytes=25 * 2**20),
+        submission=SubmissionTable(
+            trusted_networks=networks,
+            message_size_limit_bytes=25 * 2**20,
+            tls=SubmissionTls(mode=tls, secret_name="outbound-tls"),
+        ),
         delivery=DeliveryTable(smarthost=smarthost, queue_lifetime_s=5 * 86400),
         postfix=postfix or {},
         relays=(RelayRoute(name=relay, address="10.96.0.1", weight=100, state=state),),
@@ -40,6 +53,9 @@ CONFIGURATIONS: Final[dict[str, Callable[[], Configuration]]] = {
     "open": lambda: render(table(), HOST, Phase.OPEN),
     "closed": lambda: render(table(smarthost=SMARTHOST), HOST, Phase.CLOSED),
     "frozen": lambda: render(table(networks=("10.0.0.0/8", "fd00:1::/32")), DUAL_STACK, Phase.FROZEN),
+    "tls-optional": lambda: render(table(tls=TlsMode.OPTIONAL), HOST, Phase.OPEN, chain=CHAIN),
+    "tls-required": lambda: render(table(tls=TlsMode.REQUIRED), HOST, Phase.OPEN, chain=CHAIN),
+    "tls-lacking": lambda: render(table(tls=TlsMode.REQUIRED), HOST, Phase.OPEN),
     "rehearsal": lambda: render_rehearsal(
         table(postfix={"smtp_helo_timeout": "100s"}),
         HOST,

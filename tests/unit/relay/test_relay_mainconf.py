@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from smtpfleet.api.pool import TlsMode
 from smtpfleet.api.postfix_parameters import is_owned
 from smtpfleet.relay.mainconf import (
-    CLIENT_PORTS,
     DELIVERY_SERVICES,
     Phase,
     internal_services,
@@ -16,7 +16,17 @@ from smtpfleet.relay.mainconf import (
     render,
     render_rehearsal,
 )
-from tests.unit.relay.goldens import CONFIGURATIONS, FILES, HOST, SMARTHOST, parameters, table, texts
+from smtpfleet.relay.tlsconf import CLIENT_PORTS
+from tests.unit.relay.goldens import (
+    CHAIN,
+    CONFIGURATIONS,
+    FILES,
+    HOST,
+    SMARTHOST,
+    parameters,
+    table,
+    texts,
+)
 
 PHASES = list(Phase)
 
@@ -94,7 +104,7 @@ def test_a_freeze_lets_no_message_grow_too_old() -> None:
 
 def test_what_a_freeze_set_is_gone_when_the_relay_opens_again() -> None:
     rendered = parameters(render(table(), HOST, Phase.OPEN))
-    assert (rendered["defer_transports"], rendered["master_service_disable"]) == ("", "")
+    assert (rendered["defer_transports"], rendered["master_service_disable"]) == ("", "2465.inet")
     assert rendered["maximal_queue_lifetime"] == f"{5 * 86400}s"
 
 
@@ -137,3 +147,57 @@ def test_users_cannot_lead_a_rehearsal_out() -> None:
 @pytest.mark.parametrize(("one", "other"), list(itertools.combinations(PHASES, 2)))
 def test_each_phase_has_a_configuration_of_its_own(one: Phase, other: Phase) -> None:
     assert render(table(), HOST, one) != render(table(), HOST, other)
+
+
+@pytest.mark.parametrize(
+    ("mode", "chain", "level", "closed"),
+    [
+        (TlsMode.NONE, None, "none", "2465.inet"),
+        (TlsMode.OPTIONAL, CHAIN, "may", ""),
+        (TlsMode.OPTIONAL, None, "none", "2465.inet"),
+        (TlsMode.REQUIRED, CHAIN, "encrypt", ""),
+        (TlsMode.REQUIRED, None, "none", "2465.inet"),
+    ],
+)
+def test_tls_is_offered_as_the_mode_says_and_never_without_a_certificate(
+    mode: TlsMode, chain: Path | None, level: str, closed: str
+) -> None:
+    rendered = parameters(render(table(tls=mode), HOST, Phase.OPEN, chain=chain))
+    assert (rendered["smtpd_tls_security_level"], rendered["smtpd_tls_chain_files"]) == (
+        level,
+        str(chain or ""),
+    )
+    assert rendered["master_service_disable"] == closed
+
+
+def test_only_what_needs_a_certificate_and_has_none_refuses_mail_and_only_for_now() -> None:
+    def restriction(mode: TlsMode, chain: Path | None) -> str:
+        return parameters(render(table(tls=mode), HOST, Phase.OPEN, chain=chain))["smtpd_sender_restrictions"]
+
+    refusing = {
+        (mode, chain): restriction(mode, chain)
+        for mode, chain in itertools.product(TlsMode, (CHAIN, None))
+        if "check_policy_service" not in restriction(mode, chain)
+    }
+    assert list(refusing) == [(TlsMode.REQUIRED, None)]
+    assert "static:{454 4.7.0 " in refusing[TlsMode.REQUIRED, None]
+
+
+def test_no_version_before_tls_1_2_is_spoken() -> None:
+    rendered = parameters(CONFIGURATIONS["tls-optional"]())
+    assert rendered["smtpd_tls_protocols"] == rendered["smtpd_tls_mandatory_protocols"] == ">=TLSv1.2"
+
+
+def test_a_new_chain_file_changes_the_configuration_so_postfix_reloads() -> None:
+    other = CHAIN.with_name("fedcba9876543210.pem")
+    one, two = (
+        render(table(tls=TlsMode.OPTIONAL), HOST, Phase.OPEN, chain=chain) for chain in (CHAIN, other)
+    )
+    assert one != two
+    assert one.master_cf == two.master_cf
+
+
+def test_the_implicit_port_begins_with_tls_whatever_the_mode() -> None:
+    service = CONFIGURATIONS["open"]().master_cf.split("\n2465 ")[1].split("\n10026 ")[0]
+    assert "-o smtpd_tls_wrappermode=yes" in service
+    assert "-o smtpd_tls_security_level=encrypt" in service

@@ -1,9 +1,11 @@
 """What Prometheus reads of a relay."""
 
+from datetime import UTC, datetime
+
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from smtpfleet.api.agent_status import Intake, PostfixState, QueueCounts, RelayStatus
+from smtpfleet.api.agent_status import CertificateStatus, Intake, PostfixState, QueueCounts, RelayStatus
 from smtpfleet.relay.metrics import Snapshot, registry
 
 STATUS = RelayStatus(
@@ -53,3 +55,11 @@ def test_one_state_is_the_present_one() -> None:
 
 def test_nothing_is_shown_that_does_not_begin_with_our_name() -> None:
     assert all(name.startswith("smtpfleet_relay_") for name, _ in _samples(STATUS))
+
+
+def test_the_end_of_the_certificate_that_is_served_is_a_time_stamp() -> None:
+    served = CertificateStatus(fingerprint="ab", not_after=datetime(2027, 1, 1, tzinfo=UTC))
+    name = "smtpfleet_relay_certificate_expiry_timestamp_seconds"
+    assert _samples(STATUS.model_copy(update={"certificate": served}))[name, ""] == 1798761600
+    for none in (None, CertificateStatus(error="Secret mail/cert is missing")):
+        assert (name, "") not in _samples(STATUS.model_copy(update={"certificate": none}))

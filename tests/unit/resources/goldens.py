@@ -9,7 +9,7 @@ from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.routing import RelayRoute, RoutingTable
 from smtpfleet.domain.facts import Pool as PoolFacts
 from smtpfleet.domain.table import routing_table
-from smtpfleet.resources import access, balancer, budgets, policies, relay, routing
+from smtpfleet.resources import access, balancer, budgets, certificate, policies, relay, routing
 from smtpfleet.resources.pool import Images, Object, Pool
 
 FILES: Final = Path(__file__).parent / "golden"
@@ -61,6 +61,9 @@ OBJECTS: Final[dict[str, Callable[[], Object]]] = {
         pool(), "outbound-relay-0", owned=True, size="2Gi", storage_class="fast"
     ),
     "relay-service": lambda: relay.relay_service(pool(), "outbound-relay-0"),
+    "certificate-secret": lambda: certificate.certificate_secret(
+        pool(), certificate.Pair(certificate=b"the certificate", key=b"the key")
+    ),
     "relay-budget": lambda: budgets.relay_budget(pool()),
     "relay-policy": lambda: policies.relay_policy(pool()),
     "balancer-deployment": lambda: balancer.balancer_deployment(pool()),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from smtpfleet.api import names
-from smtpfleet.resources import balancer, relay
+from smtpfleet.resources import access, balancer, certificate, relay
 from smtpfleet.resources.marks import is_ours, is_predecessors
 from smtpfleet.resources.pool import Object
 from tests.unit.resources.goldens import FILES, OBJECTS, pool, text
@@ -145,3 +145,45 @@ def test_what_a_deleted_pool_of_the_name_owned_is_neither_ours_nor_a_strangers()
 def test_an_owner_that_does_not_control_does_not_count() -> None:
     thing = _claim(ownerReferences=[_owner("uid", controller=False)]) | {"kind": "Service"}
     assert not is_ours("outbound", "uid", thing)
+
+
+def test_the_agents_may_read_exactly_the_secrets_that_the_spec_names() -> None:
+    def names_of(**tls: str) -> list[str]:
+        submission = {"trustedNetworks": ["10.0.0.0/8"], "tls": tls}
+        rules = access.role(pool(submission=submission))["rules"]
+        return [name for rule in rules if rule["resources"] == ["secrets"] for name in rule["resourceNames"]]
+
+    assert names_of() == ["outbound-tls"]
+    assert names_of(secretName="of-cert-manager") == ["of-cert-manager"]
+    assert names_of(mode="None", secretName="of-cert-manager") == []
+
+
+@pytest.mark.parametrize(("mode", "ports"), [("None", [25, 587]), ("Optional", [25, 587, 465])])
+def test_the_pool_has_port_465_unless_there_is_no_tls(mode: str, ports: list[int]) -> None:
+    submission = {"trustedNetworks": ["10.0.0.0/8"], "tls": {"mode": mode}}
+    found = balancer.pool_service(pool(submission=submission))["spec"]["ports"]
+    assert [port["port"] for port in found] == ports
+
+
+def test_a_change_of_tls_replaces_no_pod() -> None:
+    other = pool(submission={"trustedNetworks": ["10.0.0.0/8"], "tls": {"mode": "None", "secretName": "x"}})
+    assert balancer.balancer_deployment(other) == balancer.balancer_deployment(pool())
+    assert relay.relay_deployment(other, "r", ephemeral=False) == relay.relay_deployment(
+        pool(), "r", ephemeral=False
+    )
+
+
+def test_a_stored_pair_is_read_back_and_a_broken_one_is_none() -> None:
+    pair = certificate.Pair(certificate=b"c", key=b"k")
+    secret = certificate.certificate_secret(pool(), pair)
+    assert certificate.stored_pair(secret) == pair
+    assert "k" not in repr(pair).removeprefix("Pair")
+    for broken in (None, {}, {"data": {"tls.crt": "eA=="}}, {"data": {"tls.crt": "%", "tls.key": "eA=="}}):
+        assert certificate.stored_pair(broken) is None
+
+
+def test_the_certificate_has_every_name_of_the_pool_the_public_one_first() -> None:
+    named = pool(submission={"trustedNetworks": ["10.0.0.0/8"], "hostname": "relay.example.com"})
+    service = ("outbound.mail.svc", "outbound.mail.svc.cluster.local", "outbound.mail", "outbound")
+    assert certificate.subject_names(pool()) == service
+    assert certificate.subject_names(named) == ("relay.example.com", *service)

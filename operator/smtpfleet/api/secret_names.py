@@ -1,0 +1,16 @@
+"""Which Secrets the agents of a pool read: the one list that their Role and their routing table are made from."""
+
+from smtpfleet.api.names import certificate_name
+from smtpfleet.api.pool import SmtpPoolSpec, TlsMode
+
+
+def certificate_secret(pool: str, spec: SmtpPoolSpec) -> str:
+    """The Secret with the certificate of submission; empty: no TLS."""
+    tls = spec.submission.tls
+    return "" if tls.mode is TlsMode.NONE else tls.secret_name or certificate_name(pool)
+
+
+def secret_names(pool: str, spec: SmtpPoolSpec) -> tuple[str, ...]:
+    """Names of the Secrets, in the pool's namespace, that the spec mentions or implies: sorted, each once."""
+    named = {certificate_secret(pool, spec)}
+    return tuple(sorted(named - {""}))
