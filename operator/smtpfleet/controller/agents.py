@@ -180,14 +180,9 @@ class Agents:
 
 
 def _news(status: RelayStatus) -> Mapping[str, object]:
-    """What a decision may depend on."""
-    return {
-        "intake": status.intake,
-        "table": status.table_revision,
-        "error": status.table_error,
-        "empty": status.queue.total + status.queue.receiving == 0,
-        "incarnation": status.incarnation,
-    }
+    """What a decision may depend on: everything but the numbers, of which only an empty queue is a decision's."""
+    rest = status.model_dump(exclude={"queue", "sessions", "oldest_active_s"})
+    return rest | {"empty": status.queue.total + status.queue.receiving == 0}
 
 
 def _numbers(status: RelayStatus) -> tuple[int, int]:

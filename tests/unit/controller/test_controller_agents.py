@@ -3,12 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from smtpfleet.api.agent_status import Intake, QueueCounts, RelayStatus
+from smtpfleet.api.agent_status import (
+    CertificateProblem,
+    CertificateStatus,
+    Intake,
+    PostfixState,
+    QueueCounts,
+    RelayStatus,
+)
 from smtpfleet.controller import agents as module
 from smtpfleet.controller.agents import AgentError, Agents, HttpAsker, Target
 
@@ -114,6 +122,40 @@ async def test_a_closed_intake_is_told_at_once_and_a_number_as_a_number() -> Non
         assert fleet.told[2:] == [(15.0, True)]
         await asyncio.sleep(20)
         assert len(fleet.told) == 3
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    "news",
+    [
+        {"table_revision": "2"},
+        {"table_error": "no such key"},
+        {"incarnation": "another"},
+        {"postfix": PostfixState.RUNNING},
+        {"certificate": CertificateStatus(problem=CertificateProblem.INVALID, error="another key")},
+    ],
+    ids=lambda news: next(iter(news)),
+)
+async def test_whatever_is_no_number_is_told_at_once(news: dict[str, Any]) -> None:
+    fleet = Fleet("r0")
+    await fleet.agents.follow(KEY, [ONE])
+    fleet.says["r0"] = RelayStatus(relay="r0", **news)
+    async with asking(fleet):
+        await asyncio.sleep(20)
+    assert fleet.told == [(0.0, True)]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    "number", [{"sessions": 7}, {"oldest_active_s": 3.5}], ids=lambda news: next(iter(news))
+)
+async def test_numbers_that_no_status_shows_are_no_news(number: dict[str, Any]) -> None:
+    fleet = Fleet("r0")
+    await fleet.agents.follow(KEY, [ONE])
+    fleet.says["r0"] = RelayStatus(relay="r0", **number)
+    async with asking(fleet):
+        await asyncio.sleep(20)
+    assert fleet.told == []
 
 
 @pytest.mark.looptime
