@@ -14,8 +14,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
-from smtpfleet.api.pool import BalancingMethod, Smarthost, TlsMode
+from smtpfleet.api.balancing import BalancingMethod
+from smtpfleet.api.delivery import Smarthost
 from smtpfleet.api.postfix_parameters import is_owned, is_parameter_name
+from smtpfleet.api.submission import TlsMode
 from smtpfleet.api.values import HostName, SecretName, TrustedNetwork
 
 

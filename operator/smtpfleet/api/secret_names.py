@@ -1,7 +1,8 @@
 """Which Secrets the agents of a pool read: the one list that their Role and their routing table are made from."""
 
 from smtpfleet.api.names import certificate_name
-from smtpfleet.api.pool import SmtpPoolSpec, TlsMode
+from smtpfleet.api.pool import SmtpPoolSpec
+from smtpfleet.api.submission import TlsMode
 
 
 def certificate_secret(pool: str, spec: SmtpPoolSpec) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from smtpfleet.api import names
-from smtpfleet.api.pool import BalancingMethod, TlsMode
+from smtpfleet.api.balancing import BalancingMethod
 from smtpfleet.api.routing import RoutingTable
+from smtpfleet.api.submission import TlsMode
 from smtpfleet.balancer.sessions import CHECK_AGAIN_MS, CHECK_TIMEOUT_MS, CONNECT_TIMEOUT_MS
 
 BACKEND: Final = "relays"

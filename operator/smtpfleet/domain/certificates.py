@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from smtpfleet.api.agent_status import CertificateProblem, CertificateStatus
-from smtpfleet.api.pool import TlsMode
 from smtpfleet.api.reasons import Reason
+from smtpfleet.api.submission import TlsMode
 from smtpfleet.domain.conditions import Verdict, listing
 from smtpfleet.domain.facts import Pool
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from smtpfleet.api.agent_status import CertificateProblem, CertificateStatus
-from smtpfleet.api.pool import TlsMode
 from smtpfleet.api.routing import SubmissionTls
+from smtpfleet.api.submission import TlsMode
 from smtpfleet.relay.certificate import (
     CERTIFICATE_KEY,
     PRIVATE_KEY_KEY,

@@ -5,57 +5,22 @@ from ``relay.postfix``; no client is trusted but those of ``trustedNetworks``, n
 nothing that a hand-off or a freeze once set outlives the next rendering.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, assert_never
 
-from smtpfleet.api.names import CHECK_PORT, SUBMISSIONS_PORT
-from smtpfleet.api.pool import Smarthost
+from smtpfleet.api.delivery import Smarthost
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.relay import tlsconf
+from smtpfleet.relay.services import DELIVERY_SERVICES, HEADER, master_cf, rehearsal_master_cf
 from smtpfleet.relay.settings import Paths
-from smtpfleet.relay.tlsconf import CLIENT_PORTS, IMPLICIT_OPTIONS, PLAIN_PORTS
+from smtpfleet.relay.tlsconf import CLIENT_PORTS
 
 MAIL_OWNER: Final = "postfix"
-SMTPD_PROCESSES: Final = 200
-"""Sessions at a time and port. Each holds an smtpd and a cleanup, about 1 MB each (measured)."""
-CHECK_PROCESSES: Final = 10
-"""Checks at a time: apart from the clients' limit, so that a full relay is not taken for a dead one."""
-DELIVERY_SERVICES: Final = ("smtp", "relay", "error", "retry", "discard")
-"""Every transport of master.cf: what a freeze must stop."""
-REHEARSAL_AS_IS: Final = "rehearsal-as-is"
-"""smtpd of a rehearsal with the user's restrictions, at a UNIX socket of this name."""
-REHEARSAL_OPEN: Final = "rehearsal-open"
-"""smtpd of a rehearsal that takes every message."""
-_CHECK_OPTIONS: Final = (
-    "syslog_name=postfix/check",
-    # No PROXY header: smtpd 3.10 ends itself when a check that sent one as LOCAL is given up before it is answered.
-    "smtpd_upstream_proxy_protocol=",
-    "smtpd_tls_security_level=none",
-    "mynetworks=",
-    "smtpd_relay_restrictions=reject",
-    "smtpd_client_restrictions=",
-    "smtpd_helo_restrictions=",
-    "smtpd_sender_restrictions=",
-    "smtpd_recipient_restrictions=reject",
-    "smtpd_data_restrictions=",
-    "smtpd_client_connection_rate_limit=0",
-    "smtpd_client_message_rate_limit=0",
-    "smtpd_milters=",
-)
-"""For the balancers: smtpd greets and knows whether the disk has room, but takes no recipient at all."""
-_UNRESTRICTED: Final = (
-    "  -o smtpd_relay_restrictions=permit_mynetworks,reject",
-    "  -o smtpd_client_restrictions=",
-    "  -o smtpd_helo_restrictions=",
-    "  -o smtpd_recipient_restrictions=",
-    "  -o smtpd_data_restrictions=",
-)
 _FROZEN_LIFETIME_S: Final = 100 * 86400
 """While deliveries are frozen no message may be given up for its age."""
-_HEADER: Final = "# Written by the relay's agent, which overwrites every change.\n"
 
 
 class Phase(StrEnum):
@@ -98,7 +63,7 @@ def render(table: RoutingTable, host: Host, phase: Phase, *, chain: Path | None 
 
 
 def _main_cf(parameters: Mapping[str, str]) -> str:
-    return _HEADER + "".join(f"{name} = {value}".rstrip() + "\n" for name, value in parameters.items())
+    return HEADER + "".join(f"{name} = {value}".rstrip() + "\n" for name, value in parameters.items())
 
 
 def render_rehearsal(table: RoutingTable, host: Host, *, queue: Path, data: Path) -> Configuration:
@@ -125,11 +90,7 @@ def render_rehearsal(table: RoutingTable, host: Host, *, queue: Path, data: Path
         "smtp_bind_address": "127.0.0.1",
         "smtp_bind_address6": "::1",
     }
-    services = [f"{REHEARSAL_AS_IS} unix n - n - 1 smtpd", f"{REHEARSAL_OPEN} unix n - n - 1 smtpd"]
-    return Configuration(
-        main_cf=_main_cf(parameters | closed),
-        master_cf=_HEADER + _lines([*services, *_UNRESTRICTED]) + internal_services(),
-    )
+    return Configuration(main_cf=_main_cf(parameters | closed), master_cf=rehearsal_master_cf())
 
 
 def overridable(table: RoutingTable) -> dict[str, str]:
@@ -256,49 +217,3 @@ def _queue_file_bytes(size_limit_bytes: int) -> int:
     size limit): up to a byte for each 128 of text, and a thousand recipients of at most a kilobyte each.
     """
     return size_limit_bytes + size_limit_bytes // 64 + 2 * 2**20
-
-
-def master_cf(*, size_limit_bytes: int) -> str:
-    """The services. None is chrooted: a chroot needs copies of resolver files inside the queue."""
-    size_limit = f"message_size_limit={size_limit_bytes}"
-    clients = [line for port in PLAIN_PORTS for line in _smtpd(port, SMTPD_PROCESSES, [size_limit])]
-    clients += _smtpd(SUBMISSIONS_PORT, SMTPD_PROCESSES, [size_limit, *IMPLICIT_OPTIONS])
-    check = _smtpd(CHECK_PORT, CHECK_PROCESSES, [size_limit, *_CHECK_OPTIONS])
-    return _HEADER + _lines([*clients, *check]) + internal_services()
-
-
-def _smtpd(port: int, processes: int, options: Iterable[str]) -> list[str]:
-    return [f"{port} inet n - n - {processes} smtpd", *(f"  -o {option}" for option in options)]
-
-
-def internal_services() -> str:
-    """The services without a port."""
-    return _lines(
-        [
-            "pickup     unix  n - n 60    1 pickup",
-            "cleanup    unix  n - n -     0 cleanup",
-            "qmgr       unix  n - n 300   1 qmgr",
-            "tlsmgr     unix  - - n 1000? 1 tlsmgr",
-            "rewrite    unix  - - n -     - trivial-rewrite",
-            "bounce     unix  - - n -     0 bounce",
-            "defer      unix  - - n -     0 bounce",
-            "trace      unix  - - n -     0 bounce",
-            "verify     unix  - - n -     1 verify",
-            "flush      unix  n - n 1000? 0 flush",
-            "proxymap   unix  - - n -     - proxymap",
-            "proxywrite unix  - - n -     1 proxymap",
-            "smtp       unix  - - n -     - smtp",
-            "relay      unix  - - n -     - smtp",
-            "showq      unix  n - n -     - showq",
-            "error      unix  - - n -     - error",
-            "retry      unix  - - n -     - error",
-            "discard    unix  - - n -     - discard",
-            "anvil      unix  - - n -     1 anvil",
-            "scache     unix  - - n -     1 scache",
-            "postlog    unix-dgram n - n - 1 postlogd",
-        ]
-    )
-
-
-def _lines(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)

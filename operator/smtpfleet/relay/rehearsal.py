@@ -18,9 +18,10 @@ from typing import Final
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.relay.children import Children
 from smtpfleet.relay.logreader import LogLine, LogReader, Severity
-from smtpfleet.relay.mainconf import REHEARSAL_AS_IS, REHEARSAL_OPEN, Host, render_rehearsal
+from smtpfleet.relay.mainconf import Host, render_rehearsal
 from smtpfleet.relay.master import Master, StartError
 from smtpfleet.relay.postfix import mail_owner, write
+from smtpfleet.relay.services import REHEARSAL_AS_IS, REHEARSAL_OPEN
 
 _START_LIMIT_S: Final = 30.0
 _REPLY_LIMIT_S: Final = 20.0

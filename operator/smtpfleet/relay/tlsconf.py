@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from smtpfleet.api.names import SMTP_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT
-from smtpfleet.api.pool import TlsMode
 from smtpfleet.api.routing import SubmissionTls
+from smtpfleet.api.submission import TlsMode
 
 PLAIN_PORTS: Final = (SMTP_PORT, SUBMISSION_PORT)
 """Clients begin in clear here, and may go on with STARTTLS."""

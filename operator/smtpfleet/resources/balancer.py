@@ -7,7 +7,7 @@ init container has rendered from the mounted routing table, so it needs neither 
 from typing import Any, Final
 
 from smtpfleet.api import names
-from smtpfleet.api.pool import TlsMode
+from smtpfleet.api.submission import TlsMode
 from smtpfleet.resources.marks import labels, metadata, selector
 from smtpfleet.resources.placement import spread
 from smtpfleet.resources.pods import (

@@ -7,7 +7,7 @@ table is no part of the pod template, for it is live in the pod: only what needs
 from typing import Any, Final
 
 from smtpfleet.api import names
-from smtpfleet.api.pool import Toleration
+from smtpfleet.api.relay_pods import Toleration
 from smtpfleet.resources.marks import labels, metadata, selector
 from smtpfleet.resources.placement import spread
 from smtpfleet.resources.pods import (

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from smtpfleet.api.pool import BalancingMethod, DeletionPolicy, SmtpPoolSpec
+from smtpfleet.api.balancing import BalancingMethod
+from smtpfleet.api.pool import DeletionPolicy, SmtpPoolSpec
 from smtpfleet.api.postfix_parameters import OWNED, OWNED_PREFIXES, is_owned, is_parameter_name
 
 SMALLEST: dict[str, Any] = {"submission": {"trustedNetworks": ["10.0.0.0/8"]}}

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpfleet.api.pool import BalancingMethod, Smarthost
+from smtpfleet.api.balancing import BalancingMethod
+from smtpfleet.api.delivery import Smarthost
 from smtpfleet.api.routing import (
     DeliveryTable,
     RelayRoute,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from smtpfleet.api.pool import BalancingMethod, TlsMode
+from smtpfleet.api.balancing import BalancingMethod
 from smtpfleet.api.routing import (
     DeliveryTable,
     RelayRoute,
@@ -12,6 +12,7 @@ from smtpfleet.api.routing import (
     SubmissionTable,
     SubmissionTls,
 )
+from smtpfleet.api.submission import TlsMode
 from smtpfleet.balancer.config import render
 
 FILES: Final = Path(__file__).parent / "golden"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smtpfleet.api.pool import BalancingMethod
+from smtpfleet.api.balancing import BalancingMethod
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.balancer.agent import STALLED_S, Agent
 from smtpfleet.balancer.config import render

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from smtpfleet.api.pool import BalancingMethod, TlsMode
+from smtpfleet.api.balancing import BalancingMethod
+from smtpfleet.api.submission import TlsMode
 from smtpfleet.balancer.config import render, structure, weights
 from smtpfleet.balancer.sessions import (
     CHECK_AGAIN_MS,

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from smtpfleet.api.pool import BalancingMethod, Smarthost, TlsMode
+from smtpfleet.api.balancing import BalancingMethod
+from smtpfleet.api.delivery import Smarthost
 from smtpfleet.api.routing import (
     DeliveryTable,
     RelayRoute,
@@ -13,6 +14,7 @@ from smtpfleet.api.routing import (
     SubmissionTable,
     SubmissionTls,
 )
+from smtpfleet.api.submission import TlsMode
 from smtpfleet.relay.mainconf import Configuration, Host, Phase, render, render_rehearsal
 from smtpfleet.relay.settings import Paths
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from smtpfleet.api.agent_status import CertificateProblem
-from smtpfleet.api.pool import TlsMode
 from smtpfleet.api.routing import SubmissionTls
+from smtpfleet.api.submission import TlsMode
 from smtpfleet.relay.keystore import PATIENCE_S, RETRY_S, Keystore
 from tests.unit.relay.pairs import NOW, Content, content, pair
 

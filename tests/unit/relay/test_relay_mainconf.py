@@ -5,17 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from smtpfleet.api.pool import TlsMode
 from smtpfleet.api.postfix_parameters import is_owned
-from smtpfleet.relay.mainconf import (
-    DELIVERY_SERVICES,
-    Phase,
-    internal_services,
-    overridable,
-    owned,
-    render,
-    render_rehearsal,
-)
+from smtpfleet.api.submission import TlsMode
+from smtpfleet.relay.mainconf import Phase, overridable, owned, render, render_rehearsal
+from smtpfleet.relay.services import DELIVERY_SERVICES, internal_services
 from smtpfleet.relay.tlsconf import CLIENT_PORTS
 from tests.unit.relay.goldens import (
     CHAIN,

@@ -1,0 +1,96 @@
+"""Postfix's master.cf as text: which daemons run, on which ports, and how many of each."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from smtpfleet.api.names import CHECK_PORT, SUBMISSIONS_PORT
+from smtpfleet.relay.tlsconf import IMPLICIT_OPTIONS, PLAIN_PORTS
+
+SMTPD_PROCESSES: Final = 200
+"""Sessions at a time and port. Each holds an smtpd and a cleanup, about 1 MB each (measured)."""
+CHECK_PROCESSES: Final = 10
+"""Checks at a time: apart from the clients' limit, so that a full relay is not taken for a dead one."""
+DELIVERY_SERVICES: Final = ("smtp", "relay", "error", "retry", "discard")
+"""Every transport of master.cf: what a freeze must stop."""
+REHEARSAL_AS_IS: Final = "rehearsal-as-is"
+"""smtpd of a rehearsal with the user's restrictions, at a UNIX socket of this name."""
+REHEARSAL_OPEN: Final = "rehearsal-open"
+"""smtpd of a rehearsal that takes every message."""
+_CHECK_OPTIONS: Final = (
+    "syslog_name=postfix/check",
+    # No PROXY header: smtpd 3.10 ends itself when a check that sent one as LOCAL is given up before it is answered.
+    "smtpd_upstream_proxy_protocol=",
+    "smtpd_tls_security_level=none",
+    "mynetworks=",
+    "smtpd_relay_restrictions=reject",
+    "smtpd_client_restrictions=",
+    "smtpd_helo_restrictions=",
+    "smtpd_sender_restrictions=",
+    "smtpd_recipient_restrictions=reject",
+    "smtpd_data_restrictions=",
+    "smtpd_client_connection_rate_limit=0",
+    "smtpd_client_message_rate_limit=0",
+    "smtpd_milters=",
+)
+"""For the balancers: smtpd greets and knows whether the disk has room, but takes no recipient at all."""
+_UNRESTRICTED: Final = (
+    "  -o smtpd_relay_restrictions=permit_mynetworks,reject",
+    "  -o smtpd_client_restrictions=",
+    "  -o smtpd_helo_restrictions=",
+    "  -o smtpd_recipient_restrictions=",
+    "  -o smtpd_data_restrictions=",
+)
+
+HEADER: Final = "# Written by the relay's agent, which overwrites every change.\n"
+
+
+def master_cf(*, size_limit_bytes: int) -> str:
+    """The services. None is chrooted: a chroot needs copies of resolver files inside the queue."""
+    size_limit = f"message_size_limit={size_limit_bytes}"
+    clients = [line for port in PLAIN_PORTS for line in _smtpd(port, SMTPD_PROCESSES, [size_limit])]
+    clients += _smtpd(SUBMISSIONS_PORT, SMTPD_PROCESSES, [size_limit, *IMPLICIT_OPTIONS])
+    check = _smtpd(CHECK_PORT, CHECK_PROCESSES, [size_limit, *_CHECK_OPTIONS])
+    return HEADER + _lines([*clients, *check]) + internal_services()
+
+
+def _smtpd(port: int, processes: int, options: Iterable[str]) -> list[str]:
+    return [f"{port} inet n - n - {processes} smtpd", *(f"  -o {option}" for option in options)]
+
+
+def internal_services() -> str:
+    """The services without a port."""
+    return _lines(
+        [
+            "pickup     unix  n - n 60    1 pickup",
+            "cleanup    unix  n - n -     0 cleanup",
+            "qmgr       unix  n - n 300   1 qmgr",
+            "tlsmgr     unix  - - n 1000? 1 tlsmgr",
+            "rewrite    unix  - - n -     - trivial-rewrite",
+            "bounce     unix  - - n -     0 bounce",
+            "defer      unix  - - n -     0 bounce",
+            "trace      unix  - - n -     0 bounce",
+            "verify     unix  - - n -     1 verify",
+            "flush      unix  n - n 1000? 0 flush",
+            "proxymap   unix  - - n -     - proxymap",
+            "proxywrite unix  - - n -     1 proxymap",
+            "smtp       unix  - - n -     - smtp",
+            "relay      unix  - - n -     - smtp",
+            "showq      unix  n - n -     - showq",
+            "error      unix  - - n -     - error",
+            "retry      unix  - - n -     - error",
+            "discard    unix  - - n -     - discard",
+            "anvil      unix  - - n -     1 anvil",
+            "scache     unix  - - n -     1 scache",
+            "postlog    unix-dgram n - n - 1 postlogd",
+        ]
+    )
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def rehearsal_master_cf() -> str:
+    """The services of a Postfix without a port, for :func:`smtpfleet.relay.mainconf.render_rehearsal`."""
+    services = [f"{REHEARSAL_AS_IS} unix n - n - 1 smtpd", f"{REHEARSAL_OPEN} unix n - n - 1 smtpd"]
+    return HEADER + _lines([*services, *_UNRESTRICTED]) + internal_services()
