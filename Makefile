@@ -11,6 +11,9 @@ PY := PYTHONPATH=operator:. .venv/bin/python
 export CLUSTER ?=
 export CLUSTER_NAME ?= smtpfleet
 TEST_CLUSTER_NAME ?= smtpfleet-test
+# What to test, in how many processes: each has a cluster of its own.
+TESTS ?= tests
+JOBS ?= $(if $(filter current,$(CLUSTER)),1,2)
 PYTEST_ARGS ?=
 
 .PHONY: help
@@ -44,8 +47,8 @@ install: .venv/ready ## The chart into the current cluster
 	@$(PY) -m scenario.cluster
 
 .PHONY: test
-test: .venv/ready ## Every test, on a real cluster of its own that is removed afterwards
-	@CLUSTER_NAME=$(TEST_CLUSTER_NAME) $(PY) -m pytest tests $(PYTEST_ARGS)
+test: .venv/ready ## Every test (TESTS=…: some), on real clusters of their own that are removed afterwards
+	@CLUSTER_NAME=$(TEST_CLUSTER_NAME) $(PY) -m pytest $(TESTS) -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: unit
 unit: .venv/ready ## The tests that need no cluster (seconds)

@@ -1,7 +1,8 @@
-"""The cluster of a whole test run, and which fault tests a short run takes.
+"""The cluster of a test run, and which fault tests a short run takes.
 
-The cluster comes up before the first test that uses it and is taken down after the last one, unless it was there
-before. Set SMTPFLEET_KEEP=1 to keep it for the next run.
+Each process of the run (pytest-xdist) has a cluster of its own, so tests of different files never meet. It comes up
+before the first test that uses it and is taken down after the last one, unless it was there before. Set
+SMTPFLEET_KEEP=1 to keep it for the next run.
 """
 
 import os
@@ -13,7 +14,9 @@ import pytest
 from scenario.cluster import Local, current, install
 from testbed.handle import ClusterHandle
 
-os.environ["CLUSTER_NAME"] = os.environ.get("CLUSTER_NAME") or "smtpfleet-test"
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+_NAME = os.environ.get("CLUSTER_NAME") or "smtpfleet-test"
+os.environ["CLUSTER_NAME"] = f"{_NAME}-{_WORKER}" if _WORKER else _NAME
 _SHORT_CHAOS = 3
 
 
@@ -22,29 +25,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-seed", type=int, default=None, help="repeat the choice of an earlier short run")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose before the processes of the run part: they must agree."""
+    if config.option.chaos == "short" and config.option.chaos_seed is None:
+        config.option.chaos_seed = random.randrange(10_000)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    if config.option.chaos == "all":
+        return []
+    return [
+        f"chaos: {_SHORT_CHAOS} tests chosen by --chaos-seed={config.option.chaos_seed}; `make chaos` runs all"
+    ]
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A short run takes some fault tests, chosen by a seed that is printed."""
+    """A short run takes some fault tests, chosen by the seed."""
     chaos = [item for item in items if item.nodeid.startswith("tests/chaos/")]
-    if config.getoption("--chaos") == "all" or len(chaos) <= _SHORT_CHAOS:
+    if config.option.chaos == "all" or len(chaos) <= _SHORT_CHAOS:
         return
-    seed = config.getoption("--chaos-seed")
-    if seed is None:
-        seed = random.randrange(10_000)
-    chosen = random.Random(seed).sample(chaos, _SHORT_CHAOS)
+    chosen = random.Random(config.option.chaos_seed).sample(chaos, _SHORT_CHAOS)
     left_out = [item for item in chaos if item not in chosen]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
-    config.stash[_CHOICE] = (
-        f"chaos: {len(chosen)} of {len(chaos)} tests by --chaos-seed={seed}; `make chaos` runs all"
-    )
-
-
-_CHOICE: pytest.StashKey[str] = pytest.StashKey()
-
-
-def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    chosen = config.stash.get(_CHOICE, None)
-    return [chosen] if chosen else []
 
 
 @pytest.fixture(scope="session")
