@@ -1,5 +1,6 @@
 """Users on a real cluster: who may log in, how, on which port, and what changes while mail flows."""
 
+import base64
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -56,7 +57,7 @@ def _store(stage: Theatre, users: dict[str, str]) -> None:
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": SECRET, "namespace": stage.namespace},
-            "stringData": users,
+            "data": {key: base64.b64encode(value.encode()).decode() for key, value in users.items()},
         }
     )
 
