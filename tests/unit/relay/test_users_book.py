@@ -1,8 +1,10 @@
 """Which users a relay knows: entry by entry, and never a password in clear."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
+import yaml
 
 from smtpfleet.api.agent_status import UsersProblem, UsersStatus
 from smtpfleet.api.routing import SubmissionAuthentication
@@ -171,3 +173,14 @@ def test_keys_of_who_has_none_are_of_one_form(stand: Stand) -> None:
     keys = [stand.book.scram_key(name) for name in ("alice", "bob", "nobody")]
     assert {(key.iterations, len(key.salt)) for key in keys} == {(4096, 16)}
     assert len({key.salt for key in keys}) == 3
+
+
+def test_the_secret_that_the_documentation_shows_has_these_users(stand: Stand) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "users.md").read_text()
+    secret = next(yaml.safe_load_all(page.split("```yaml\n")[1].split("```")[0]))
+    stand.store(**{key: value.encode() for key, value in secret["stringData"].items()})
+    assert stand.status.refused == ()
+    assert set(stand.book.users) == {"printer", "shop", "newsletter@example.com"}
+    newsletter = stand.book.users["newsletter@example.com"]
+    assert newsletter.messages_per_minute == 600
+    assert newsletter.may_send_as("any@lists.example.com")
