@@ -307,3 +307,16 @@ async def test_no_log_line_has_a_password(connect: Connect, caplog: pytest.LogCa
     await smtpd.plain("alice", CANARY)
     smtpd.tell(f"AUTH\t9\t{CANARY}\tresp={CANARY}!\n")
     assert CANARY not in caplog.text
+
+
+async def test_the_same_wrong_password_again_is_no_guess_until_the_users_change(
+    connect: Connect, book: UserBook, known: Known
+) -> None:
+    said = [await connect().plain("alice", "old") for _ in range(30)]
+    assert set(said) == {f"FAIL\t1\tuser=alice\treason={REASON}"}
+    assert await connect().plain("alice", "secret") == "OK\t1\tuser=alice"
+    known.content = dict(await book.seal({"alice": b"old"}))
+    book.update(SubmissionAuthentication(secret_name="users"), known)
+    smtpd = connect()
+    smtpd.judge.forget()
+    assert await smtpd.plain("alice", "old") == "OK\t1\tuser=alice"

@@ -88,7 +88,7 @@ def test_memory_is_bounded_whatever_names_and_addresses_come() -> None:
         throttle.admit(address, f"user-{number}" * 10, 0.0)
         if number % 2:
             throttle.succeeded(address, f"user-{number}" * 10, 0.0)
-    assert len(throttle) <= 4 * 4096
+    assert len(throttle) <= 4 * 2048
 
 
 @given(

@@ -7,7 +7,7 @@ once (a program that opens fifty connections) is one attempt; whoever is put off
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Final
@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 FAILURE_S: Final = 1.0
 """A failure is told after this time at the earliest: guessing in one session is slow, and no trial's time shows."""
+REMEMBERED: Final = 2048
+"""Wrong passwords that are known again. A program with an old password tries the same one for ever: that is no
+guessing, costs no work, and shuts nobody else out who shares its address."""
 MOST_HELD: Final = 50
 """Sessions that may be kept waiting at a time. Each holds one of the smtpd processes that others need."""
 
@@ -53,20 +56,31 @@ class Judge:
         """Attempts by verdict."""
         self._book, self._verifier, self._clock, self._pause = book, verifier, clock, pause
         self._throttle = Throttle()
+        self._wrong: OrderedDict[bytes, None] = OrderedDict()
+        self._generation = 0
         self._under_way: dict[tuple[str, bytes], asyncio.Future[Verdict]] = {}
         self._held = 0
 
+    def forget(self) -> None:
+        """The users have changed: what was wrong may be right."""
+        self._wrong.clear()
+        self._generation += 1
+
     async def password(self, claim: Password, address: str) -> Verdict:
         """Judge a name and a password from a client's address."""
-        same = (address, self._verifier.digest(claim.name, claim.password))
+        digest = self._verifier.digest(claim.name, claim.password)
+        if digest in self._wrong:
+            return self._counted(Verdict.REJECTED if await self._hold(FAILURE_S) else Verdict.DEFERRED)
+        same, generation = (address, digest), self._generation
         running = self._under_way.get(same)
         if running is None:
             running = asyncio.ensure_future(self._judged(claim.name, address, lambda: self._is_right(claim)))
             self._under_way[same] = running
             running.add_done_callback(lambda _: self._under_way.pop(same, None))
         verdict = await asyncio.shield(running)
-        self.counts[verdict] += 1
-        return verdict
+        if verdict is Verdict.REJECTED and generation == self._generation:
+            self._remember(digest)
+        return self._counted(verdict)
 
     async def proof(self, claim: Proof, address: str) -> Verdict:
         """Judge a proof of SCRAM, which cost no work worth counting."""
@@ -74,7 +88,14 @@ class Judge:
         async def is_right() -> bool:
             return claim.signature is not None and self._book.find(claim.name) is not None
 
-        verdict = await self._judged(claim.name, address, is_right)
+        return self._counted(await self._judged(claim.name, address, is_right))
+
+    def _remember(self, digest: bytes) -> None:
+        self._wrong[digest] = None
+        while len(self._wrong) > REMEMBERED:
+            self._wrong.popitem(last=False)
+
+    def _counted(self, verdict: Verdict) -> Verdict:
         self.counts[verdict] += 1
         return verdict
 

@@ -43,6 +43,7 @@ class Users:
         if self.book.update(wanted, self._secrets):
             self._verifier.keep(frozenset(self.book.users.values()))
             self._limits.keep()
+            self._judge.forget()
             if self.book.users:
                 self._scram = self.book.scram
 

@@ -23,8 +23,8 @@ MOST: Final = 40.0
 """A bucket holds no more, so that it is empty again after four minutes."""
 STEP_S: Final = 0.5
 MOST_DELAY_S: Final = 5.0
-_REMEMBERED: Final = 4096
-"""Addresses, users and pairs, each: about a megabyte in all."""
+_REMEMBERED: Final = 2048
+"""Addresses, users, pairs and known pairs, each: about two megabytes in all."""
 _NETWORK_BITS: Final = 64
 """Of an IPv6 address: whoever has one has all of its /64."""
 
