@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from bench import failover, footprint, throughput
+from bench import failover, footprint, throughput, users
 from bench.report import Report, Series, describe_machine, render_report, write_json
 from scenario.cluster import Local, current, install
 from scenario.load import ROOT
@@ -127,10 +127,39 @@ def _footprint(local: Local, runs: int) -> Report:
     return _report("Start and memory", series, relays=footprint.RELAYS)
 
 
+def _users(local: Local, runs: int) -> Report:
+    with _stage(local) as stage:
+        users.pool(stage)
+        secured, clear = users.ways(stage)
+        attempts = throughput.alternate(stage, (secured, clear), runs=runs)
+        guessing = users.guessing(stage, attempts, runs=runs)
+    ratios = [a / b for a, b in zip(secured.accepted_per_s, clear.accepted_per_s, strict=True)]
+    pairs = zip(guessing.disturbed_p99_s, guessing.undisturbed_p99_s, strict=True)
+    return _report(
+        "Users: throughput under STARTTLS, and wrong passwords",
+        [
+            Series(name="STARTTLS, users, reused", unit="accepted/s", values=tuple(secured.accepted_per_s)),
+            Series(name="clear, trusted, reused", unit="accepted/s", values=tuple(clear.accepted_per_s)),
+            Series(name="ratio", unit="", values=tuple(ratios), bar="≥ 0.80"),
+            Series(name="p99 undisturbed", unit="s", values=tuple(guessing.undisturbed_p99_s)),
+            Series(name="p99 under wrong log-ins", unit="s", values=tuple(guessing.disturbed_p99_s)),
+            Series(name="ratio of p99", unit="", values=tuple(a / b for a, b in pairs), bar="< 2"),
+            Series(name="wrong log-ins answered", unit="/s", values=tuple(guessing.guesses_per_s)),
+            Series(name="errors of others", unit="messages", values=(float(guessing.errors),), bar="0"),
+        ],
+        clients=throughput.CLIENTS,
+        seconds=throughput.SECONDS,
+        relays=1,
+        rate=f"{users.RATE}/s",
+        guesses=f"{users.GUESSES_PER_S}/s from {users.GUESSERS} addresses",
+    )
+
+
 BENCHMARKS: Final[dict[str, Callable[[Local, int], Report]]] = {
     "footprint": _footprint,
     "throughput": _throughput,
     "failover": _failover,
+    "users": _users,
 }
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from mailcheck.checker import check
 from mailcheck.closed_loop import closed_loop
-from mailcheck.dialogue import ClientOptions, Timeouts
+from mailcheck.dialogue import ClientOptions, Timeouts, Tls
 from mailcheck.errors import MailcheckError
 from mailcheck.generator import generate
 from mailcheck.jsonl import encode_attempt, read_arrivals, read_attempts
 from mailcheck.message import MessageShape
 from mailcheck.model import Attempt
 from mailcheck.report import render_load, render_run
+from mailcheck.sasl import Mechanism, parse_credentials
 from mailcheck.sink.server import SinkSettings, run_sink
 from mailcheck.submit import Load
 from mailcheck.targets import Choice, parse_host_port
@@ -95,6 +96,11 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
         "--timeout", type=float, default=10.0, metavar="S", help="for each step; no retry follows"
     )
     client.add_argument("--helo", default="client.mailcheck.invalid")
+    client.add_argument(
+        "--tls", type=Tls, choices=list(Tls), default=Tls.NONE, help="any certificate is taken"
+    )
+    client.add_argument("--login", metavar="NAME:PASSWORD", help="AUTH on each connection")
+    client.add_argument("--mechanism", type=Mechanism, choices=list(Mechanism), default=Mechanism.PLAIN)
     parser.add_argument("--run", default="", help="beginning of all Message-IDs; default: random")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="attempts as JSON lines; default: standard output"
@@ -183,6 +189,8 @@ def _load(arguments: argparse.Namespace) -> Load:
             pipelining=arguments.pipelining,
             proxy_header=arguments.proxy_header is not None,
             proxy_source=arguments.proxy_header or "",
+            tls=arguments.tls,
+            credentials=parse_credentials(arguments.login, arguments.mechanism) if arguments.login else None,
             timeouts=Timeouts.uniform(arguments.timeout),
         ),
         run=arguments.run,

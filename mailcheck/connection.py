@@ -7,6 +7,7 @@ dot was still in this process when the connection failed. The transport's write 
 
 import asyncio
 import errno
+import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from mailcheck.model import Failure
 
 _MAX_PENDING_INPUT = 64 * 1024
 _LINGER_S = 1.0
+_LOOK_S = 0.002
 
 _FAILURES = {
     errno.ECONNREFUSED: Failure.REFUSED,
@@ -54,6 +56,10 @@ class ClientConnection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        """What is written to."""
+        self._encrypted: asyncio.Transport
+        """What hands it to the kernel: the same, unless TLS has begun."""
         self._input = bytearray()
         self._lines: list[bytes] = []
         self._replies: deque[Reply] = deque()
@@ -88,7 +94,30 @@ class ClientConnection(asyncio.Protocol):
     @property
     def unsent(self) -> bool:
         """Whether part of what was written has not been handed to the kernel."""
-        return self._unsent
+        return self._unsent or self._encrypted.get_write_buffer_size() > 0
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether TLS has begun."""
+        return self._transport is not self._encrypted
+
+    async def start_tls(self, context: ssl.SSLContext, *, timeout_s: float) -> None:
+        """Go on under TLS.
+
+        Raises:
+            ConnectionFailedError: the handshake failed.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                secured = await self._loop.start_tls(self._transport, self, context)
+        except TimeoutError:
+            raise ConnectionFailedError(Failure.TIMEOUT) from None
+        except OSError:  # ssl.SSLError is one
+            raise ConnectionFailedError(Failure.TLS) from None
+        if secured is None:
+            raise ConnectionFailedError(self._failure or Failure.TLS)
+        self._transport = secured
+        self._transport.set_write_buffer_limits(high=1, low=0)
 
     @property
     def addresses(self) -> tuple[tuple[str, int], tuple[str, int]]:
@@ -109,6 +138,8 @@ class ClientConnection(asyncio.Protocol):
         Raises ConnectionFailedError; ``unsent`` then tells whether it did leave.
         """
         await self._until(lambda: not self._unsent, timeout_s)
+        if self.encrypted:
+            await self._until_encrypted_left(timeout_s)
 
     async def reply(self, timeout_s: float) -> Reply:
         """The next reply; one that came before the connection failed is still handed out."""
@@ -131,7 +162,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give the write buffer no slack."""
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = self._encrypted = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=0)
 
     def pause_writing(self) -> None:
@@ -186,6 +217,17 @@ class ClientConnection(asyncio.Protocol):
                         raise ConnectionFailedError(self._failure)
                     self._waiter = self._loop.create_future()
                     await self._waiter
+        except TimeoutError:
+            raise ConnectionFailedError(Failure.TIMEOUT) from None
+
+    async def _until_encrypted_left(self, timeout_s: float) -> None:
+        """TLS has handed everything on; the transport below it tells nobody when the kernel has taken it all."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._encrypted.get_write_buffer_size():
+                    if self._failure is not None:
+                        raise ConnectionFailedError(self._failure)
+                    await asyncio.sleep(_LOOK_S)
         except TimeoutError:
             raise ConnectionFailedError(Failure.TIMEOUT) from None
 

@@ -1,8 +1,14 @@
 """One client's SMTP session: greeting, any number of messages, goodbye. Never a retry; a reason for each failure."""
 
 import asyncio
+import base64
+import binascii
+import functools
+import ssl
 from dataclasses import dataclass, field
+from enum import StrEnum
 
+from mailcheck import sasl
 from mailcheck.connection import ClientConnection, ConnectionFailedError, Reply
 from mailcheck.message import Message
 from mailcheck.model import Failure, Outcome, Stage
@@ -28,6 +34,14 @@ class Timeouts:
         return cls(connect_s=seconds, reply_s=seconds, content_s=seconds, end_of_data_s=seconds)
 
 
+class Tls(StrEnum):
+    """Whether a client speaks TLS. It takes any certificate: what is measured is not who is there."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions:
     """How a client speaks."""
@@ -39,6 +53,8 @@ class ClientOptions:
     """Send a PROXY v2 header first, as relays want it from their balancer."""
     proxy_source: str = ""
     """The client address to claim in that header; the real one if empty."""
+    tls: Tls = Tls.NONE
+    credentials: sasl.Credentials | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
 
 
@@ -75,7 +91,7 @@ class Session:
         return self._connection is not None and self._connection.usable
 
     async def open(self) -> None:
-        """Connect, PROXY header, banner, EHLO; nothing if that was done before.
+        """Connect, PROXY header, banner, EHLO, TLS and AUTH as the options say; nothing if that was done before.
 
         Raises:
             NotAcknowledgedError: it did not come that far.
@@ -93,12 +109,19 @@ class Session:
             own, peer = connection.addresses
             source = (self._options.proxy_source, own[1]) if self._options.proxy_source else own
             connection.write(encode_proxy_header(source, peer))
+        if self._options.tls is Tls.IMPLICIT:
+            await self._start_tls(connection)
         await self._positive_reply(Stage.BANNER)
-        connection.write(f"EHLO {self._options.helo}\r\n".encode())
-        reply = await self._positive_reply(Stage.EHLO)
-        self._offers = frozenset(
-            line[4:].split(b" ")[0].decode("ascii", "replace").upper() for line in reply.lines
-        )
+        await self._ehlo(connection)
+        if self._options.tls is Tls.STARTTLS:
+            self._need("STARTTLS", Stage.STARTTLS)
+            connection.write(b"STARTTLS\r\n")
+            await self._positive_reply(Stage.STARTTLS)
+            await self._start_tls(connection)
+            await self._ehlo(connection)
+        if self._options.credentials is not None:
+            self._need("AUTH", Stage.AUTH)
+            await self._log_in(connection, self._options.credentials)
 
     async def send(self, message: Message) -> tuple[str, ...]:
         """Hand in one message; returns the recipients that were refused while others were taken.
@@ -125,6 +148,37 @@ class Session:
         """Close the socket now, if there is one."""
         if self._connection is not None:
             self._connection.abort()
+
+    async def _start_tls(self, connection: ClientConnection) -> None:
+        try:
+            await connection.start_tls(_any_certificate(), timeout_s=self._timeouts.reply_s)
+        except ConnectionFailedError as error:
+            raise NotAcknowledgedError(Stage.STARTTLS, failure=error.failure) from None
+
+    async def _ehlo(self, connection: ClientConnection) -> None:
+        connection.write(f"EHLO {self._options.helo}\r\n".encode())
+        reply = await self._positive_reply(Stage.EHLO)
+        self._offers = frozenset(
+            line[4:].split(b" ")[0].decode("ascii", "replace").upper() for line in reply.lines
+        )
+
+    async def _log_in(self, connection: ClientConnection, credentials: sasl.Credentials) -> None:
+        exchange = sasl.exchange(credentials)
+        connection.write(f"{sasl.command(next(exchange), credentials.mechanism)}\r\n".encode())
+        reply = await self._reply(Stage.AUTH)
+        while reply.code == 334:
+            try:
+                response = exchange.send(base64.b64decode(reply.lines[-1][4:]))
+            except (sasl.SaslError, StopIteration, binascii.Error, ValueError):
+                raise NotAcknowledgedError(Stage.AUTH, failure=Failure.PROTOCOL) from None
+            connection.write(base64.b64encode(response or b"") + b"\r\n")
+            reply = await self._reply(Stage.AUTH)
+        if not reply.positive:
+            raise _refusal(Stage.AUTH, reply)
+
+    def _need(self, extension: str, stage: Stage) -> None:
+        if extension not in self._offers:
+            raise NotAcknowledgedError(stage, failure=Failure.UNSUPPORTED)
 
     def _open_connection(self) -> ClientConnection:
         assert self._connection is not None, "the session has not been opened"
@@ -174,6 +228,13 @@ class Session:
             return await self._open_connection().reply(timeout_s)
         except ConnectionFailedError as error:
             raise NotAcknowledgedError(stage, failure=error.failure) from None
+
+
+@functools.cache
+def _any_certificate() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _cut_off_in_content(connection: ClientConnection, failure: Failure) -> NotAcknowledgedError:

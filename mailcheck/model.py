@@ -28,6 +28,9 @@ class Stage(StrEnum):
     CONNECT = "connect"
     BANNER = "banner"
     EHLO = "ehlo"
+    STARTTLS = "starttls"
+    """The command and the handshake after it, or the handshake that comes first."""
+    AUTH = "auth"
     MAIL = "mail"
     RCPT = "rcpt"
     DATA = "data"
@@ -48,7 +51,9 @@ class Failure(StrEnum):
     PROTOCOL = "protocol"
     """An answer that is not SMTP, or not possible at this stage."""
     UNSUPPORTED = "unsupported"
-    """The server does not offer an extension that the message needs."""
+    """The server does not offer an extension that the message or the client needs."""
+    TLS = "tls"
+    """The handshake failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

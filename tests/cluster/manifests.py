@@ -10,6 +10,7 @@ EVERYTHING: dict[str, Any] = {
         "trustedNetworks": ["10.0.0.0/8", "192.168.0.0/16", "2001:db8::/32", "fd00::/8"],
         "messageSizeLimit": "10Mi",
         "tls": {"mode": "Required", "secretName": "relay.example.com"},
+        "authentication": {"secretName": "outbound-users"},
     },
     "delivery": {"smarthost": {"host": "smtp.provider.example", "port": 2525}, "queueLifetime": "1d12h"},
     "balancing": {"method": "SourceAddress", "replicas": 3},
@@ -62,6 +63,28 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nobody may relay: no spec": ({}, "nobody may hand in mail"),
     "nobody may relay: empty submission": ({"submission": {}}, "nobody may hand in mail"),
     "nobody may relay: empty list": (trusting(), "nobody may hand in mail"),
+    "users without TLS": (
+        {"submission": {"authentication": {"secretName": "users"}, "tls": {"mode": "None"}}},
+        "users need TLS, or their passwords would be sent in clear",
+    ),
+    "users and trusted networks without TLS": (
+        {
+            "submission": {
+                **TRUSTED["submission"],
+                "authentication": {"secretName": "users"},
+                "tls": {"mode": "None"},
+            }
+        },
+        "set tls.mode to Optional or Required",
+    ),
+    "users in a Secret without a name": (
+        {"submission": {"authentication": {"secretName": ""}}},
+        "or name in authentication.secretName a Secret with users",
+    ),
+    "users in a Secret of another namespace": (
+        {"submission": {**TRUSTED["submission"], "authentication": {"secretName": "other/users"}}},
+        "not a name of a Secret",
+    ),
     "replicas 0": ({**TRUSTED, "replicas": 0}, "greater than or equal to 1"),
     "replicas -1": ({**TRUSTED, "replicas": -1}, "greater than or equal to 1"),
     "replicas 201": ({**TRUSTED, "replicas": 201}, "less than or equal to 200"),

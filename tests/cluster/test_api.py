@@ -151,6 +151,7 @@ def test_every_parameter_of_the_operator_is_refused_by_its_name(api: ClusterHand
         relay(resources={"requests": {"cpu": 2}}),
         relay(postfix={"mynetworks_of_mine": "x", "header_checks": "regexp:/dev/null"}),
         {**TRUSTED, "delivery": {"queueLifetime": "1h30m"}},
+        {"submission": {"authentication": {"secretName": "outbound-users"}}},
         {**TRUSTED, "delivery": {"smarthost": {"host": "192.0.2.1"}}},
     ],
 )

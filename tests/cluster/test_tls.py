@@ -2,29 +2,22 @@
 
 import base64
 import hashlib
-import json
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from cryptography import x509
 
-from mailcheck.checker import check
-from mailcheck.jsonl import decode_attempts
-from mailcheck.model import Attempt, Stage
+from mailcheck.model import Stage
 from scenario.cluster import Local
-from scenario.kube import Object, wait_until
-from scenario.load import ROOT
+from scenario.kube import wait_until
 from scenario.stage import CLUSTER_NETWORKS
 from scenario.stage import Stage as Theatre
 from smtpfleet.controller.selfsigned import make
 from smtpfleet.resources.certificate import Pair
+from tests.cluster.sessions import account, ended, opened, run_session, wait_condition
 
 SECRET = "relay-cert"
 LIVE_S = 90
@@ -39,44 +32,6 @@ def stage(local: Local) -> Iterator[Theatre]:
     ) as stage:
         stage.pool(replicas=1, balancing={"replicas": 1})
         yield stage
-
-
-@dataclass(frozen=True)
-class Session:
-    """What a client saw: the certificate, and what became of its messages."""
-
-    certificate: str
-    attempts: list[Attempt]
-
-    @property
-    def codes(self) -> set[tuple[Stage, int | None]]:
-        """Where messages ended, with the reply."""
-        return {(attempt.stage, attempt.code) for attempt in self.attempts}
-
-
-@contextmanager
-def _open(stage: Theatre, way: str, port: int, *flags: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "tests.cluster.tls_client", way, stage.address(), str(port), *flags]
-    process = subprocess.Popen(
-        stage.kube.inside(command), cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def _ended(process: subprocess.Popen[str]) -> Session:
-    said, _ = process.communicate("\n", timeout=60)
-    assert process.returncode == 0
-    told = json.loads(said.splitlines()[-1])
-    return Session(told["certificate"], decode_attempts(told["attempts"]))
-
-
-def _session(stage: Theatre, way: str, port: int, *flags: str) -> Session:
-    with _open(stage, way, port, *flags) as process:
-        return _ended(process)
 
 
 def _pair(*, begin: timedelta = timedelta(0)) -> Pair:
@@ -110,31 +65,10 @@ def _wait_served(stage: Theatre, pair: Pair) -> None:
     wanted = _fingerprint(pair.certificate)
 
     def look() -> str:
-        found = _session(stage, "starttls", 587, "--count=0").certificate
+        found = run_session(stage, "starttls", 587, "--count=0").certificate
         return "" if found == wanted else f"{found or 'no certificate'} is served, not {wanted}"
 
     wait_until(look, timeout_s=LIVE_S)
-
-
-def _wait_condition(stage: Theatre, status: str, reason: str) -> str:
-    """Wait for CertificateValid; return its message."""
-    seen: list[Object] = []
-
-    def look() -> str:
-        conditions = stage.kube.get("smtppool", "outbound", "-n", stage.namespace)["status"]["conditions"]
-        seen[:] = [found for found in conditions if found["type"] == "CertificateValid"]
-        return "" if [(c["status"], c["reason"]) for c in seen] == [(status, reason)] else f"it is {seen}"
-
-    wait_until(look, timeout_s=60)
-    return str(seen[0]["message"])
-
-
-def _account(stage: Theatre, attempts: list[Attempt]) -> None:
-    """What was acknowledged has arrived, once."""
-    assert all(attempt.acknowledged for attempt in attempts)
-    ids = {attempt.id for attempt in attempts}
-    arrived = [arrival for arrival in stage.wait_drained(attempts) if arrival.id in ids]
-    assert check(attempts, arrived).ok
 
 
 def test_a_pool_that_says_nothing_serves_a_certificate_of_its_own_on_every_port(stage: Theatre) -> None:
@@ -147,14 +81,14 @@ def test_a_pool_that_says_nothing_serves_a_certificate_of_its_own_on_every_port(
     assert set(names.value.get_values_for_type(x509.DNSName)) == {
         "outbound", service, f"{service}.svc", f"{service}.svc.cluster.local",
     }  # fmt: skip
-    sessions = [_session(stage, way, port) for way, port in WAYS]
+    sessions = [run_session(stage, way, port) for way, port in WAYS]
     assert {session.certificate for session in sessions} == {_fingerprint(made)}
-    _account(stage, [attempt for session in sessions for attempt in session.attempts])
-    assert _wait_condition(stage, "True", "CertificateValid").startswith("364 days left")
+    account(stage, [attempt for session in sessions for attempt in session.attempts])
+    assert wait_condition(stage, "CertificateValid", "True", "CertificateValid").startswith("364 days left")
 
 
 def test_in_the_mode_optional_mail_in_clear_is_taken(stage: Theatre) -> None:
-    _account(stage, _session(stage, "plain", 587).attempts)
+    account(stage, run_session(stage, "plain", 587).attempts)
 
 
 def test_in_the_mode_required_mail_in_clear_is_refused_and_no_pod_is_replaced(stage: Theatre) -> None:
@@ -164,56 +98,58 @@ def test_in_the_mode_required_mail_in_clear_is_refused_and_no_pod_is_replaced(st
     _require(stage, "Required")
     _wait_served(stage, pair)
     wait_until(
-        lambda: "" if _session(stage, "plain", 587).codes == {(Stage.MAIL, 530)} else "mail is taken",
+        lambda: "" if run_session(stage, "plain", 587).codes == {(Stage.MAIL, 530)} else "mail is taken",
         timeout_s=30,
     )
-    assert _session(stage, "plain", 25).codes == {(Stage.MAIL, 530)}
-    sessions = [_session(stage, way, port, "--count=3") for way, port in WAYS]
+    assert run_session(stage, "plain", 25).codes == {(Stage.MAIL, 530)}
+    sessions = [run_session(stage, way, port, "--count=3") for way, port in WAYS]
     assert {session.certificate for session in sessions} == {_fingerprint(pair.certificate)}
-    _account(stage, [attempt for session in sessions for attempt in session.attempts])
+    account(stage, [attempt for session in sessions for attempt in session.attempts])
     assert {pod.uid for pod in stage.pods("relay") + stage.pods("balancer")} == before
 
 
 def test_a_new_certificate_is_served_to_new_sessions_and_open_ones_go_on(stage: Theatre) -> None:
-    with _open(stage, "starttls", 587, "--hold") as one, _open(stage, "implicit", 465, "--hold") as two:
+    with opened(stage, "starttls", 587, "--hold") as one, opened(stage, "implicit", 465, "--hold") as two:
         for process in (one, two):
             assert process.stdout is not None
             assert process.stdout.readline() == "open\n"
         pair = _pair()
         _store(stage, pair)
         _wait_served(stage, pair)
-        new = _session(stage, "starttls", 587)
-        old = [_ended(one), _ended(two)]
+        new = run_session(stage, "starttls", 587)
+        old = [ended(one), ended(two)]
     assert new.certificate == _fingerprint(pair.certificate)
     assert new.certificate not in {session.certificate for session in old}
-    _account(stage, [attempt for session in (new, *old) for attempt in session.attempts])
+    account(stage, [attempt for session in (new, *old) for attempt in session.attempts])
 
 
 def test_a_broken_secret_keeps_the_last_good_certificate_and_is_named(stage: Theatre) -> None:
-    good = _session(stage, "starttls", 587, "--count=0").certificate
+    good = run_session(stage, "starttls", 587, "--count=0").certificate
     one, other, expired = _pair(), _pair(), _pair(begin=timedelta(days=-400))
     for bad, reason in (
         (Pair(one.certificate, other.key), "CertificateInvalid"),
         (expired, "CertificateExpired"),
     ):
         _store(stage, bad)
-        assert "the last good certificate stays in use" in _wait_condition(stage, "False", reason)
-        session = _session(stage, "starttls", 587)
+        assert "the last good certificate stays in use" in wait_condition(
+            stage, "CertificateValid", "False", reason
+        )
+        session = run_session(stage, "starttls", 587)
         assert session.certificate == good
-        _account(stage, session.attempts)
+        account(stage, session.attempts)
     stage.kube.run("delete", "secret", SECRET, "-n", stage.namespace)
-    _wait_condition(stage, "False", "SecretMissing")
-    session = _session(stage, "implicit", 465)
+    wait_condition(stage, "CertificateValid", "False", "SecretMissing")
+    session = run_session(stage, "implicit", 465)
     assert session.certificate == good
-    _account(stage, session.attempts)
+    account(stage, session.attempts)
     _store(stage, one)
-    _wait_condition(stage, "True", "CertificateValid")
+    wait_condition(stage, "CertificateValid", "True", "CertificateValid")
     _wait_served(stage, one)
 
 
 def test_without_tls_port_465_is_gone(stage: Theatre) -> None:
     _require(stage, "None", "")
-    _wait_condition(stage, "Unknown", "TlsDisabled")
+    wait_condition(stage, "CertificateValid", "Unknown", "TlsDisabled")
     ports = stage.kube.get("service", "outbound", "-n", stage.namespace)["spec"]["ports"]
     assert {port["port"] for port in ports} == {25, 587}
-    _account(stage, _session(stage, "plain", 587).attempts)
+    account(stage, run_session(stage, "plain", 587).attempts)

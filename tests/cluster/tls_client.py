@@ -5,6 +5,7 @@ Prints one JSON line: the certificate that was served, and what became of each m
 """
 
 import argparse
+import base64
 import hashlib
 import json
 import smtplib
@@ -16,6 +17,7 @@ from uuid import uuid4
 from mailcheck.jsonl import encode_attempt
 from mailcheck.message import Composer, Message, MessageShape
 from mailcheck.model import Attempt, Outcome, Stage
+from mailcheck.sasl import Credentials, Mechanism, command, exchange, parse_credentials
 
 TIMEOUT_S = 20.0
 
@@ -28,20 +30,31 @@ def main() -> int:
     parser.add_argument("port", type=int)
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--hold", action="store_true")
+    parser.add_argument("--login", help="NAME:PASSWORD")
+    parser.add_argument("--mechanism", type=Mechanism, default=Mechanism.PLAIN)
+    parser.add_argument("--sender", default=MessageShape().sender)
     given = parser.parse_args()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with _connected(given.way, given.host, given.port, context) as client:
+        client.ehlo_or_helo_if_needed()
+        offered = client.esmtp_features.get("auth", "").split()
+        login = _log_in(client, parse_credentials(given.login, given.mechanism)) if given.login else 0
         if given.hold:
             sys.stdout.write("open\n")
             sys.stdout.flush()
             sys.stdin.readline()
         target, composer = (
             f"{given.host}:{given.port}",
-            Composer(MessageShape(), run=uuid4().hex, date=time.time()),
+            Composer(MessageShape(sender=given.sender), run=uuid4().hex, date=time.time()),
         )
         attempts = [_submit(client, composer.compose(number), target) for number in range(given.count)]
-        told = {"certificate": _fingerprint(client), "attempts": [*map(encode_attempt, attempts)]}
+        told = {
+            "certificate": _fingerprint(client),
+            "attempts": [*map(encode_attempt, attempts)],
+            "offered": offered,
+            "login": login,
+        }
     sys.stdout.write(json.dumps(told) + "\n")
     return 0
 
@@ -53,6 +66,16 @@ def _connected(way: str, host: str, port: int, context: ssl.SSLContext) -> smtpl
     if way == "starttls":
         client.starttls(context=context)
     return client
+
+
+def _log_in(client: smtplib.SMTP, credentials: Credentials) -> int:
+    """The code of the reply that decided, written out here so that the test sees what Postfix says."""
+    steps = exchange(credentials)
+    code, text = client.docmd(command(next(steps), credentials.mechanism))
+    while code == 334:
+        response = steps.send(base64.b64decode(text))
+        code, text = client.docmd(base64.b64encode(response or b"").decode())
+    return code
 
 
 def _fingerprint(client: smtplib.SMTP) -> str:

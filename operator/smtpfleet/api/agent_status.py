@@ -62,9 +62,24 @@ class CertificateProblem(StrEnum):
     EXPIRED = "Expired"
 
 
+class UsersProblem(StrEnum):
+    """Why the users of the Secret that the spec names cannot log in."""
+
+    NONE = ""
+    UNKNOWN = "Unknown"
+    MISSING = "Missing"
+    EMPTY = "Empty"
+    OTHER = "Other"
+
+
 def _known(problem: Any) -> Any:
     """A newer agent's word that this release does not know means that something is wrong with the pair."""
     return problem if problem in set(CertificateProblem) else CertificateProblem.INVALID
+
+
+def _known_of_users(problem: Any) -> Any:
+    """The same for users."""
+    return problem if problem in set(UsersProblem) else UsersProblem.OTHER
 
 
 class CertificateStatus(_StatusModel):
@@ -75,6 +90,24 @@ class CertificateStatus(_StatusModel):
     not_before: datetime | None = None
     not_after: datetime | None = None
     problem: Annotated[CertificateProblem, BeforeValidator(_known)] = CertificateProblem.NONE
+    error: str = ""
+
+
+class RefusedUser(_StatusModel):
+    """An entry of the Secret that cannot be read: its key and why, never its content."""
+
+    key: str
+    reason: str
+
+
+class UsersStatus(_StatusModel):
+    """Users that a relay knows, and what is wrong with their Secret. ``refused`` names the first ones only."""
+
+    secret: str = ""
+    users: int = 0
+    refused: tuple[RefusedUser, ...] = ()
+    refused_total: int = 0
+    problem: Annotated[UsersProblem, BeforeValidator(_known_of_users)] = UsersProblem.NONE
     error: str = ""
 
 
@@ -92,6 +125,8 @@ class RelayStatus(_StatusModel):
     oldest_active_s: float = 0.0
     certificate: CertificateStatus | None = None
     """None: this relay serves no TLS, because the mode is None or its agent is older."""
+    users: UsersStatus | None = None
+    """None: this relay has no users, because the spec names none or its agent is older."""
 
 
 class ServerStatus(_StatusModel):

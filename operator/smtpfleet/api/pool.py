@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from smtpfleet.api.balancing import Balancing
 from smtpfleet.api.delivery import Delivery
 from smtpfleet.api.relay_pods import Relay
-from smtpfleet.api.submission import Submission
+from smtpfleet.api.submission import Submission, TlsMode
 from smtpfleet.api.values import ApiModel, rule, rules, size_bytes
 
 MAX_RELAYS: Final = 200
@@ -28,10 +28,16 @@ class DeletionPolicy(StrEnum):
 # Rules on objects that have a default must stand at the spec: a default object has to satisfy its own rules.
 _SPEC_RULES: Final = rules(
     rule(
-        "size(self.submission.trustedNetworks) > 0",
+        "size(self.submission.trustedNetworks) > 0 || self.submission.authentication.secretName != ''",
         "nobody may hand in mail: list in trustedNetworks the networks of your senders,"
-        ' such as ["10.0.0.0/8"]',
+        ' such as ["10.0.0.0/8"], or name in authentication.secretName a Secret with users',
         field_path=".submission.trustedNetworks",
+    ),
+    rule(
+        "self.submission.authentication.secretName == '' || self.submission.tls.mode != 'None'",
+        "users need TLS, or their passwords would be sent in clear: set tls.mode to Optional or Required,"
+        " or take authentication out",
+        field_path=".submission.tls.mode",
     ),
     rule(
         "self.relay.storage.ephemeral || !isQuantity(self.relay.storage.size)"
@@ -77,4 +83,10 @@ class SmtpPoolSpec(ApiModel):
         storage, limit = self.relay.storage, self.submission.message_size_limit
         if not storage.ephemeral and size_bytes(storage.size) <= size_bytes(limit):
             raise ValueError(f"relay.storage.size {storage.size} is not larger than one message ({limit})")
+        return self
+
+    @model_validator(mode="after")
+    def _users_have_tls(self) -> Self:
+        if self.submission.authentication.secret_name and self.submission.tls.mode is TlsMode.NONE:
+            raise ValueError("users need TLS, or their passwords would be sent in clear")
         return self

@@ -12,6 +12,7 @@ class ConditionType(StrEnum):
     AVAILABLE = "Available"
     QUEUE_HEALTHY = "QueueHealthy"
     CERTIFICATE_VALID = "CertificateValid"
+    USERS_VALID = "UsersValid"
     PAUSED = "Paused"
 
 
@@ -56,6 +57,11 @@ class Reason(StrEnum):
     CERTIFICATE_UNKNOWN = "CertificateUnknown"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason, not a secret
     TLS_DISABLED = "TlsDisabled"
+    USERS_VALID = "UsersValid"
+    USERS_REFUSED = "UsersRefused"
+    USERS_UNKNOWN = "UsersUnknown"
+    NO_USERS = "NoUsers"
+    AUTHENTICATION_DISABLED = "AuthenticationDisabled"
     # a relay
     POD_STARTING = "PodStarting"
     POD_READY = "PodReady"

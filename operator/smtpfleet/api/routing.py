@@ -67,12 +67,19 @@ class SubmissionTls(_TableModel):
     secret_name: SecretName = ""
 
 
+class SubmissionAuthentication(_TableModel):
+    """Users: the Secret that has them. Empty, or a table without it: there are none."""
+
+    secret_name: SecretName = ""
+
+
 class SubmissionTable(_TableModel):
     """Who may hand in mail."""
 
     trusted_networks: tuple[TrustedNetwork, ...]
     message_size_limit_bytes: int = Field(gt=0)
     tls: SubmissionTls = SubmissionTls()
+    authentication: SubmissionAuthentication = SubmissionAuthentication()
 
 
 class SmarthostRoute(Smarthost):

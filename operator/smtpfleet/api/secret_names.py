@@ -13,5 +13,5 @@ def certificate_secret(pool: str, spec: SmtpPoolSpec) -> str:
 
 def secret_names(pool: str, spec: SmtpPoolSpec) -> tuple[str, ...]:
     """Names of the Secrets, in the pool's namespace, that the spec mentions or implies: sorted, each once."""
-    named = {certificate_secret(pool, spec)}
+    named = {certificate_secret(pool, spec), spec.submission.authentication.secret_name}
     return tuple(sorted(named - {""}))

@@ -30,6 +30,17 @@ class Tls(ApiModel):
     )
 
 
+class Authentication(ApiModel):
+    """Users of submission."""
+
+    secret_name: SecretName = Field(
+        default="",
+        description="Secret in the pool's namespace with one key a user; the value is a password or its hash (scrypt,"
+        " bcrypt, SCRAM-SHA-256); changes are live. Users log in under TLS from any network, and port 587 is never"
+        " without TLS then. Empty: no users.",
+    )
+
+
 class Submission(ApiModel):
     """Who may hand in mail, and how."""
 
@@ -47,3 +58,6 @@ class Submission(ApiModel):
         default="25Mi", description="Largest message accepted, as RFC 1870 SIZE counts it."
     )
     tls: Tls = Field(default_factory=Tls, description="TLS of submission.")
+    authentication: Authentication = Field(
+        default_factory=Authentication, description="Users who may hand in mail with a password."
+    )

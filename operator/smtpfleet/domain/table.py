@@ -8,6 +8,7 @@ from smtpfleet.api.routing import (
     RelayRoute,
     RouteState,
     RoutingTable,
+    SubmissionAuthentication,
     SubmissionTable,
     SubmissionTls,
 )
@@ -35,6 +36,7 @@ def routing_table(pool: Pool, *, leaving: Collection[str]) -> RoutingTable:
             trusted_networks=spec.submission.trusted_networks,
             message_size_limit_bytes=size_bytes(spec.submission.message_size_limit),
             tls=SubmissionTls(mode=spec.submission.tls.mode, secret_name=certificate_secret(pool.name, spec)),
+            authentication=SubmissionAuthentication(secret_name=spec.submission.authentication.secret_name),
         ),
         delivery=_delivery(spec),
         postfix=dict(sorted(spec.relay.postfix.items())),

@@ -7,10 +7,12 @@ mounted Secret); content is never logged.
 
 import asyncio
 import base64
+import hashlib
 import json
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable, Mapping
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -21,6 +23,8 @@ from smtpfleet.feed.watch import Watch
 logger = logging.getLogger(__name__)
 
 Content = Mapping[str, bytes]
+Seal = Callable[[Content], Awaitable[Content]]
+"""Makes of a Secret's content what of it may be kept."""
 _COPY: Final = TypeAdapter(dict[str, str])
 
 
@@ -41,6 +45,8 @@ class SecretFollower:
         changed: called after each change of ``current`` or ``missing``.
         copy: file in memory that outlives the container, but not the pod; None: no copy is kept.
         jitter: gives a factor from 0 to 1 that spreads the retries of many agents.
+        seal: gives what the content goes through before it is kept, in memory or in the copy; None: it is kept
+            as it is.
 
     Attributes:
         current: the content; None: never seen, or missing.
@@ -56,8 +62,11 @@ class SecretFollower:
         *,
         copy: Path | None = None,
         jitter: Callable[[], float] = random.random,
+        seal: Callable[[], Seal | None] = lambda: None,
     ) -> None:
         self.missing = False
+        self._seal = seal
+        self._key, self._digest = secrets.token_bytes(32), b""
         self._what = f"Secret {namespace}/{name}"
         self._api, self._changed, self._copy = api, changed, copy
         self._watch: Watch[Content | None] | None = None
@@ -82,9 +91,15 @@ class SecretFollower:
             await self._watch.run(self._take)
 
     async def _take(self, content: Content | None) -> None:
-        missing = content is None
-        if content == self.current and missing == self.missing:
+        missing, digest, seal = content is None, b"", self._seal()
+        if seal is not None and content is not None:
+            digest = _digest(content, self._key)
+            if digest == self._digest:
+                return
+            content = await seal(content)
+        elif content == self.current and missing == self.missing:
             return
+        self._digest = digest
         if missing and not self.missing:
             logger.error("a Secret is missing", extra={"object": self._what})
         else:
@@ -119,3 +134,11 @@ class SecretFollower:
         except (OSError, ValueError):
             logger.warning("the copy of a Secret cannot be read", extra={"object": self._what})
             return None
+
+
+def _digest(content: Content, key: bytes) -> bytes:
+    """Tells contents apart without keeping them."""
+    digest = hashlib.blake2b(key=key, digest_size=32)
+    for name, value in sorted(content.items()):
+        digest.update(f"{len(name)} {len(value)} {name}".encode() + value)
+    return digest.digest()

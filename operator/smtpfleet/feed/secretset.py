@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from smtpfleet.feed.secrets import SecretFollower, SecretSource
+from smtpfleet.feed.secrets import Seal, SecretFollower, SecretSource
 
 
 class SecretSet:
@@ -21,6 +21,7 @@ class SecretSet:
         changed: called after each change of any content.
         copies: directory in memory for copies (made with mode 0700); None: no copies are kept.
         jitter: gives a factor from 0 to 1 that spreads the retries of many agents.
+        seal: what the content of a Secret of this name goes through before it is kept; None: it is kept as it is.
     """
 
     def __init__(
@@ -31,9 +32,10 @@ class SecretSet:
         changed: Callable[[], None],
         copies: Path | None = None,
         jitter: Callable[[], float] = random.random,
+        seal: Callable[[str], Seal | None] = lambda _: None,
     ) -> None:
         self._namespace, self._api, self._changed = namespace, api, changed
-        self._copies, self._jitter = copies, jitter
+        self._copies, self._jitter, self._seal = copies, jitter, seal
         self._followers: dict[str, SecretFollower] = {}
         self._renamed = asyncio.Event()
 
@@ -81,4 +83,12 @@ class SecretSet:
         if self._copies is not None:
             self._copies.mkdir(mode=0o700, parents=True, exist_ok=True)
             copy = self._copies / name
-        return SecretFollower(self._namespace, name, self._api, self._changed, copy=copy, jitter=self._jitter)
+        return SecretFollower(
+            self._namespace,
+            name,
+            self._api,
+            self._changed,
+            copy=copy,
+            jitter=self._jitter,
+            seal=lambda: self._seal(name),
+        )

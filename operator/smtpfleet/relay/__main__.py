@@ -16,6 +16,7 @@ from pathlib import Path  # noqa: E402
 
 from smtpfleet import logs  # noqa: E402
 from smtpfleet.api import names  # noqa: E402
+from smtpfleet.api.routing import RoutingTable  # noqa: E402
 from smtpfleet.feed import web  # noqa: E402
 from smtpfleet.feed.access import in_cluster  # noqa: E402
 from smtpfleet.feed.secretset import SecretSet  # noqa: E402
@@ -31,6 +32,8 @@ from smtpfleet.relay.postfix import Postfix, mail_owner, prepare  # noqa: E402
 from smtpfleet.relay.rehearsal import rehearse  # noqa: E402
 from smtpfleet.relay.settings import Paths, Settings, SettingsError  # noqa: E402
 from smtpfleet.relay.tables import AcceptedTable  # noqa: E402
+from smtpfleet.relay.users.book import UserBook  # noqa: E402
+from smtpfleet.relay.users.service import Users  # noqa: E402
 
 logger = logging.getLogger("smtpfleet.relay")
 
@@ -68,8 +71,13 @@ class _Relay:
             file=Path(names.ROUTING_DIRECTORY) / names.ROUTING_KEY,
             api=api,
         )
+        book = UserBook()
         self.secrets = SecretSet(
-            namespace=settings.namespace, api=api, changed=self._secret_changed, copies=paths.secrets
+            namespace=settings.namespace,
+            api=api,
+            changed=self._secret_changed,
+            copies=paths.secrets,
+            seal=lambda name: book.seal if self._has_users(name) else None,
         )
         self.tables = AcceptedTable(
             relay=settings.relay,
@@ -78,6 +86,7 @@ class _Relay:
             last_good=paths.last_good,
             changed=self._table_changed,
         )
+        self.users = Users(book, self.secrets, lambda: self.tables.current)
         life = incarnation.read_or_create(paths.incarnation)
         if not incarnation.may_deliver(life):
             raise incarnation.IncarnationError(f"incarnation {life} may not deliver")
@@ -89,14 +98,20 @@ class _Relay:
             tables=self.tables,
             polls=self.polls,
             keystore=Keystore(paths.certificates, self.secrets),
+            users=self.users,
             make_postfix=self._postfix,
         )
 
     def _table_changed(self) -> None:
         """The accepted table and the newest one may name different Secrets: both are followed."""
-        tables = filter(None, (self.tables.current, self.follower.current))
-        self.secrets.follow({name for table in tables for name in table.secrets})
+        self.secrets.follow({name for table in self._tables() for name in table.secrets})
         self.agent.wake()
+
+    def _tables(self) -> list[RoutingTable]:
+        return [table for table in (self.tables.current, self.follower.current) if table is not None]
+
+    def _has_users(self, secret: str) -> bool:
+        return any(table.submission.authentication.secret_name == secret for table in self._tables())
 
     def _secret_changed(self) -> None:
         self.agent.wake()
@@ -117,6 +132,7 @@ class _Relay:
             restarts=self.agent.restarts,
             refused_tables=self.tables.refused_total + self.follower.errors_total,
             deliveries=dict(self.reader.deliveries),
+            logins=self.users.logins,
         )
 
 
@@ -162,6 +178,7 @@ async def _open_ports(relay: _Relay, paths: Paths, stack: AsyncExitStack) -> Non
     stack.callback(check.close)
     sessions = await policy.serve(paths.policy_socket, draining=leaving, owner=mail_owner())
     stack.callback(sessions.close)
+    await relay.users.serve(paths, stack, owner=mail_owner())
 
 
 if __name__ == "__main__":

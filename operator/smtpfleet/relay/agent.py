@@ -30,12 +30,13 @@ from smtpfleet.relay.intake import (
     transition,
 )
 from smtpfleet.relay.keystore import Keystore
-from smtpfleet.relay.mainconf import Configuration, Host, Phase, minfree_bytes, render
+from smtpfleet.relay.mainconf import Configuration, Host, Phase, minfree_bytes, open_ports, render
 from smtpfleet.relay.network import Ports, read_ports
 from smtpfleet.relay.postfix import Postfix, write
 from smtpfleet.relay.queuescan import QueueScan, deliveries, scan
 from smtpfleet.relay.tables import AcceptedTable
-from smtpfleet.relay.tlsconf import CLIENT_PORTS, lacking, open_ports
+from smtpfleet.relay.tlsconf import CLIENT_PORTS, lacking
+from smtpfleet.relay.users.service import Users
 
 logger = logging.getLogger(__name__)
 
@@ -77,10 +78,12 @@ class Agent:
         tables: AcceptedTable,
         polls: Polls,
         keystore: Keystore,
+        users: Users,
         make_postfix: Callable[["Agent"], Postfix],
     ) -> None:
         self._host, self._children, self._tables, self._polls = host, children, tables, polls
         self._relay, self._incarnation, self._keystore = relay, incarnation, keystore
+        self._users = users
         self._postfix = make_postfix(self)
         self._supervision: asyncio.Task[None] | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -164,11 +167,13 @@ class Agent:
             sessions=self._ports.sessions,
             oldest_active_s=round(self._scan.oldest_active_s, 1),
             certificate=self._keystore.status(),
+            users=self._users.book.status(),
         )
 
     def ready(self) -> str:
         """Why this relay takes no mail; empty while it does."""
-        if self._tables.current is None:
+        table = self._tables.current
+        if table is None:
             return self._tables.error or "no routing table yet"
         if self._shown_intake is not Intake.OPEN:
             return f"intake is {self._shown_intake}"
@@ -176,7 +181,7 @@ class Agent:
             return f"Postfix is {self._postfix.state}"
         if self.lacks_certificate:
             return "TLS is required and there is no certificate"
-        if not self._ports.listening.issuperset(open_ports(self._chain)):
+        if not self._ports.listening.issuperset(open_ports(table, self._chain)):
             return "Postfix does not listen yet"
         return ""
 
@@ -199,7 +204,7 @@ class Agent:
 
     async def _tick(self) -> None:
         self._children.reap()
-        self._look_for_certificate()
+        self._look_for_secrets()
         self._begin()
         self._look_for_room()
         stage, effect = transition(self._stage, await self._observe())
@@ -213,18 +218,19 @@ class Agent:
         self._ticked_s = time.monotonic()
 
     def _begin(self) -> None:
-        """Start Postfix once there is a table, and the certificate that it names, if that can be had soon."""
+        """Start Postfix once there is a table, and the certificate and users it names, if those can be had soon."""
         if self._supervision is None and self._tables.current is not None and not self._stopping:
-            if not self._keystore.settled:
+            if not (self._keystore.settled and self._users.book.settled):
                 return
             self._enter(first_stage(draining=self._tables.draining))
             self._configure()
             self._supervision = asyncio.create_task(self._postfix.supervise(), name="postfix")
 
-    def _look_for_certificate(self) -> None:
+    def _look_for_secrets(self) -> None:
         table = self._tables.current
         if table is not None:
             self._chain = self._keystore.update(table.submission.tls)
+            self._users.update(table.submission.authentication)
 
     def _look_for_room(self) -> None:
         table = self._tables.current
@@ -275,7 +281,7 @@ class Agent:
         if table is None or not (self._keystore.settled or self._stopping):
             return
         phase = phase_of(self._stage)
-        configuration = render(table, self._host, phase, chain=self._chain)
+        configuration = render(table, self._host, phase, chain=self._chain, scram=self._users.scram)
         known, relayhost = self._applied, table.delivery.smarthost
         if configuration != known.configuration:
             write(configuration, self._host.paths.configuration)

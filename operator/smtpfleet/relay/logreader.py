@@ -2,7 +2,8 @@
 
 Guarantees: no local part of a mail address leaves this module while masking is on (first letter and domain
 stay, for both are needed to find a message); a line that is not understood is passed on, masked as well.
-Message-IDs stay: they are what senders and receivers search for.
+Message-IDs stay: they are what senders and receivers search for. So do names of users (``sasl_username=``), also
+those that are addresses: whoever looks for the account that sends has no other trace.
 """
 
 import re
@@ -15,7 +16,7 @@ _LINE: Final = re.compile(
     r"(?:<\d+>)?\w{3} [ \d]\d \d\d:\d\d:\d\d (?:[^\s\[]+ )?(?P<program>[\w./-]+)\[(?P<pid>\d+)\]: (?P<text>.*)"
 )
 _ADDRESS: Final = re.compile(
-    r"(?P<id>message-id=<[^>]*>?)|(?P<first>\"(?=[^\"]*\"@)|[^\s<>@\"=:,;()\[\]'])(?P<rest>[^\s<>@\"=:,;()\[\]']*|[^\"]*\")@(?=[\w\[])"
+    r"(?P<id>message-id=<[^>]*>?|sasl_username=[^\s,]+)|(?P<first>\"(?=[^\"]*\"@)|[^\s<>@\"=:,;()\[\]'])(?P<rest>[^\s<>@\"=:,;()\[\]']*|[^\"]*\")@(?=[\w\[])"
 )
 _STATUS: Final = re.compile(r", status=(?P<status>[a-z]+) \((?P<why>.{0,40})")
 _SEVERITY: Final = re.compile(r"(?P<severity>warning|error|fatal|panic): ")

@@ -17,6 +17,7 @@ from smtpfleet.relay import tlsconf
 from smtpfleet.relay.services import DELIVERY_SERVICES, HEADER, master_cf, rehearsal_master_cf
 from smtpfleet.relay.settings import Paths
 from smtpfleet.relay.tlsconf import CLIENT_PORTS
+from smtpfleet.relay.users import conf
 
 MAIL_OWNER: Final = "postfix"
 _FROZEN_LIFETIME_S: Final = 100 * 86400
@@ -53,13 +54,27 @@ class Host:
     paths: Paths
 
 
-def render(table: RoutingTable, host: Host, phase: Phase, *, chain: Path | None = None) -> Configuration:
-    """The configuration of one relay in one phase. ``chain``: file with key and certificate, if there is one."""
-    parameters = overridable(table) | table.postfix | owned(table, host, phase, chain=chain)
+def render(
+    table: RoutingTable, host: Host, phase: Phase, *, chain: Path | None = None, scram: bool = False
+) -> Configuration:
+    """The configuration of one relay in one phase.
+
+    Args:
+        chain: file with key and certificate, if there is one.
+        scram: whether every user can log in by SCRAM.
+    """
+    parameters = overridable(table) | table.postfix | owned(table, host, phase, chain=chain, scram=scram)
     return Configuration(
         main_cf=_main_cf(parameters),
-        master_cf=master_cf(size_limit_bytes=table.submission.message_size_limit_bytes),
+        master_cf=master_cf(
+            size_limit_bytes=table.submission.message_size_limit_bytes, users=has_users(table)
+        ),
     )
+
+
+def has_users(table: RoutingTable) -> bool:
+    """Whether somebody may log in to this pool."""
+    return bool(table.submission.authentication.secret_name)
 
 
 def _main_cf(parameters: Mapping[str, str]) -> str:
@@ -82,6 +97,8 @@ def render_rehearsal(table: RoutingTable, host: Host, *, queue: Path, data: Path
         "mynetworks": "127.0.0.0/8",
         "smtpd_upstream_proxy_protocol": "",
         "smtpd_tls_security_level": "none",
+        "smtpd_sasl_auth_enable": "no",
+        "smtpd_relay_restrictions": "permit_mynetworks, reject",
         "smtpd_sender_restrictions": "",
         "message_size_limit": "65536",
         "queue_minfree": "0",
@@ -118,9 +135,11 @@ def overridable(table: RoutingTable) -> dict[str, str]:
     }
 
 
-def owned(table: RoutingTable, host: Host, phase: Phase, *, chain: Path | None = None) -> dict[str, str]:
+def owned(
+    table: RoutingTable, host: Host, phase: Phase, *, chain: Path | None = None, scram: bool = False
+) -> dict[str, str]:
     """What only the operator sets; every name is one of :mod:`smtpfleet.api.postfix_parameters`."""
-    size_bytes = table.submission.message_size_limit_bytes
+    size_bytes, users = table.submission.message_size_limit_bytes, has_users(table)
     return (
         {
             "compatibility_level": "3.9",
@@ -145,14 +164,15 @@ def owned(table: RoutingTable, host: Host, phase: Phase, *, chain: Path | None =
             "virtual_alias_domains": "",
             "virtual_alias_maps": "",
             "transport_maps": "",
-            # Who may relay: the client that the balancer names, if it is in a trusted network; nobody else.
+            # Who may relay: the client that the balancer names, if it is in a trusted network, and users; nobody else.
             "mynetworks": " ".join(map(_network, table.submission.trusted_networks)),
-            "smtpd_relay_restrictions": "permit_mynetworks, reject",
+            "smtpd_relay_restrictions": conf.relay_restrictions(users=users),
             "smtpd_upstream_proxy_protocol": "haproxy",
             "smtpd_upstream_proxy_timeout": "5s",
             # Not delayed to RCPT: the agent is asked once a message, and a session it ends has lost nothing.
             "smtpd_delay_reject": "no",
-            "smtpd_sender_restrictions": tlsconf.refusal(table.submission.tls, chain) or _policy(host.paths),
+            "smtpd_sender_restrictions": tlsconf.refusal(table.submission.tls, chain)
+            or ", ".join(filter(None, (conf.sender_restriction(users=users), _policy(host.paths)))),
             # Limits per client belong to the balancers, which see the whole pool.
             "smtpd_client_connection_count_limit": "0",
             # RFC 5321 line ends and command order, without exceptions: against SMTP smuggling.
@@ -164,8 +184,14 @@ def owned(table: RoutingTable, host: Host, phase: Phase, *, chain: Path | None =
             "relayhost": _relayhost(table.delivery.smarthost),
         }
         | tlsconf.parameters(table.submission.tls, chain)
+        | conf.parameters(host.paths, users=users, scram=scram)
         | _by_phase(phase, table, chain)
     )
+
+
+def open_ports(table: RoutingTable, chain: Path | None) -> tuple[int, ...]:
+    """Ports that listen while the relay takes mail."""
+    return tlsconf.open_ports(chain, users=has_users(table))
 
 
 def minfree_bytes(table: RoutingTable) -> int:
@@ -178,7 +204,7 @@ def _by_phase(phase: Phase, table: RoutingTable, chain: Path | None) -> dict[str
     closed: tuple[int, ...] = CLIENT_PORTS
     match phase:
         case Phase.OPEN:
-            closed = tuple(port for port in CLIENT_PORTS if port not in tlsconf.open_ports(chain))
+            closed = tuple(port for port in CLIENT_PORTS if port not in open_ports(table, chain))
         case Phase.CLOSED:
             pass
         case Phase.FROZEN:

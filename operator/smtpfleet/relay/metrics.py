@@ -14,12 +14,13 @@ _PREFIX = "smtpfleet_relay"
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that is shown. ``deliveries`` counts recipients by Postfix's word for the outcome."""
+    """Everything that is shown. ``deliveries`` counts recipients by Postfix's word, ``logins`` attempts by verdict."""
 
     status: RelayStatus
     restarts: int
     refused_tables: int
     deliveries: Mapping[str, int]
+    logins: Mapping[str, int]
 
 
 class RelayCollector(Collector):
@@ -96,3 +97,9 @@ def _totals(shown: Snapshot) -> Iterable[Metric]:
     for status, count in sorted(shown.deliveries.items()):
         deliveries.add_metric([status], count)
     yield deliveries
+    logins = CounterMetricFamily(
+        f"{_PREFIX}_logins", "Attempts of users to log in, by what they were told.", labels=["verdict"]
+    )
+    for verdict, count in sorted(shown.logins.items()):
+        logins.add_metric([verdict], count)
+    yield logins

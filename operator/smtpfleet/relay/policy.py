@@ -12,21 +12,23 @@ Protocol: Postfix's SMTPD_POLICY_README, name=value lines up to an empty one.
 
 import asyncio
 import logging
-import os
 import re
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from smtpfleet.relay.unixsocket import bind
 
 logger = logging.getLogger(__name__)
 
 GO_ON: Final = "DUNNO"
 LEAVE: Final = "421 4.3.2 This relay is being drained, please connect again"
 _LIMIT_BYTES: Final = 64 * 1024
-_ADDRESS: Final = re.compile(rb"^client_address=(.*)$", re.MULTILINE)
-_PORT: Final = re.compile(rb"^client_port=(.*)$", re.MULTILINE)
+_ATTRIBUTE: Final = re.compile(rb"^([a-z_]+)=(.*)$", re.MULTILINE)
+
+Answer = Callable[[bytes], str]
+"""The action for one request (without its empty line)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,14 @@ class Client:
 
 def parse(request: bytes) -> Client:
     """Whom one request (without its empty line) is about."""
-    address = _ADDRESS.search(request)
-    port = _PORT.search(request)
-    return Client(
-        address[1].decode(errors="replace") if address else "",
-        port[1].decode(errors="replace") if port else "",
-    )
+    told = attributes(request, "client_address", "client_port")
+    return Client(told["client_address"], told["client_port"])
+
+
+def attributes(request: bytes, *names: str) -> dict[str, str]:
+    """Some attributes of a request; empty: it does not have it."""
+    told = {name.decode(): value.decode(errors="replace") for name, value in _ATTRIBUTE.findall(request)}
+    return {name: told.get(name, "") for name in names}
 
 
 def decide(client: Client, previous: Client | None, *, draining: bool) -> str:
@@ -58,16 +62,39 @@ async def serve(path: Path, *, draining: Callable[[], bool], owner: tuple[int, i
     Raises:
         OSError: the socket cannot be made.
     """
+    return await serve_answers(path, lambda: _Leaving(draining), owner=owner)
+
+
+async def serve_answers(
+    path: Path, answers: Callable[[], Answer], *, owner: tuple[int, int]
+) -> asyncio.Server:
+    """Answer on a UNIX socket that only ``owner`` may use; ``answers`` makes what answers one smtpd process.
+
+    Raises:
+        OSError: the socket cannot be made.
+    """
     loop = asyncio.get_running_loop()
-    return await loop.create_unix_server(lambda: _Conversation(draining), sock=_bind(path, owner))
+    return await loop.create_unix_server(lambda: _Conversation(answers()), sock=bind(path, owner))
+
+
+class _Leaving:
+    """Sends one smtpd's long sessions away."""
+
+    def __init__(self, draining: Callable[[], bool]) -> None:
+        self._draining = draining
+        self._previous: Client | None = None
+
+    def __call__(self, request: bytes) -> str:
+        client, previous = parse(request), self._previous
+        self._previous = client
+        return decide(client, previous, draining=self._draining())
 
 
 class _Conversation(asyncio.Protocol):
     """With one smtpd process."""
 
-    def __init__(self, draining: Callable[[], bool]) -> None:
-        self._draining = draining
-        self._previous: Client | None = None
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
         self._buffer = b""
         self._transport: asyncio.WriteTransport | None = None
 
@@ -81,19 +108,7 @@ class _Conversation(asyncio.Protocol):
         assert self._transport is not None
         *requests, self._buffer = (self._buffer + data).split(b"\n\n")
         for request in requests:
-            client = parse(request)
-            action = decide(client, self._previous, draining=self._draining())
-            self._previous = client
-            self._transport.write(f"action={action}\n\n".encode())
+            self._transport.write(f"action={self._answer(request)}\n\n".encode())
         if len(self._buffer) > _LIMIT_BYTES:
             logger.warning("a policy request is too long: connection closed, mail goes on")
             self._transport.close()
-
-
-def _bind(path: Path, owner: tuple[int, int]) -> socket.socket:
-    path.unlink(missing_ok=True)
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    bound.bind(str(path))
-    path.chmod(0o600)
-    os.chown(path, *owner)
-    return bound

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Final
 
-from smtpfleet.api.names import CHECK_PORT, SUBMISSIONS_PORT
+from smtpfleet.api.names import CHECK_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT
 from smtpfleet.relay.tlsconf import IMPLICIT_OPTIONS, PLAIN_PORTS
+from smtpfleet.relay.users.conf import SUBMISSION_OPTIONS
 
 SMTPD_PROCESSES: Final = 200
 """Sessions at a time and port. Each holds an smtpd and a cleanup, about 1 MB each (measured)."""
@@ -21,6 +22,7 @@ _CHECK_OPTIONS: Final = (
     # No PROXY header: smtpd 3.10 ends itself when a check that sent one as LOCAL is given up before it is answered.
     "smtpd_upstream_proxy_protocol=",
     "smtpd_tls_security_level=none",
+    "smtpd_sasl_auth_enable=no",
     "mynetworks=",
     "smtpd_relay_restrictions=reject",
     "smtpd_client_restrictions=",
@@ -44,10 +46,15 @@ _UNRESTRICTED: Final = (
 HEADER: Final = "# Written by the relay's agent, which overwrites every change.\n"
 
 
-def master_cf(*, size_limit_bytes: int) -> str:
+def master_cf(*, size_limit_bytes: int, users: bool = False) -> str:
     """The services. None is chrooted: a chroot needs copies of resolver files inside the queue."""
     size_limit = f"message_size_limit={size_limit_bytes}"
-    clients = [line for port in PLAIN_PORTS for line in _smtpd(port, SMTPD_PROCESSES, [size_limit])]
+    options = {SUBMISSION_PORT: SUBMISSION_OPTIONS} if users else {}
+    clients = [
+        line
+        for port in PLAIN_PORTS
+        for line in _smtpd(port, SMTPD_PROCESSES, [size_limit, *options.get(port, ())])
+    ]
     clients += _smtpd(SUBMISSIONS_PORT, SMTPD_PROCESSES, [size_limit, *IMPLICIT_OPTIONS])
     check = _smtpd(CHECK_PORT, CHECK_PROCESSES, [size_limit, *_CHECK_OPTIONS])
     return HEADER + _lines([*clients, *check]) + internal_services()

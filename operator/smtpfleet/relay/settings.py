@@ -100,6 +100,16 @@ class Paths:
         return self.run / "policy.sock"
 
     @property
+    def auth_socket(self) -> Path:
+        """Where smtpd asks whether somebody may log in."""
+        return self.run / "auth.sock"
+
+    @property
+    def limits_socket(self) -> Path:
+        """Where smtpd asks whether a user may send a message."""
+        return self.run / "limits.sock"
+
+    @property
     def secrets(self) -> Path:
         """Copies of Secrets, in memory, for a container that starts while the API server is away."""
         return self.run / "secrets"

@@ -46,9 +46,11 @@ def lacking(tls: SubmissionTls, chain: Path | None) -> bool:
     return tls.mode is TlsMode.REQUIRED and chain is None
 
 
-def open_ports(chain: Path | None) -> tuple[int, ...]:
-    """Ports that listen while the relay takes mail."""
-    return CLIENT_PORTS if chain else PLAIN_PORTS
+def open_ports(chain: Path | None, *, users: bool = False) -> tuple[int, ...]:
+    """Ports that listen while the relay takes mail: with users, port 587 is never without TLS."""
+    if chain:
+        return CLIENT_PORTS
+    return (SMTP_PORT,) if users else PLAIN_PORTS
 
 
 def _level(tls: SubmissionTls, chain: Path | None) -> str:

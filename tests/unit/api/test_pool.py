@@ -54,6 +54,11 @@ def test_a_spec_cannot_be_changed_after_it_was_read() -> None:
         ({"delivery": {"queueLifetime": "0s"}}, "at least 1s"),
         ({"submission": {"trustedNetworks": ["0.0.0.0/0"]}}, "open relay"),
         ({"submission": {"tls": {"mode": "Always"}}}, "'None', 'Optional' or 'Required'"),
+        (
+            {"submission": {"tls": {"mode": "None"}, "authentication": {"secretName": "users"}}},
+            "users need TLS",
+        ),
+        ({"submission": {"authentication": {"secretName": "a b"}}}, "not a name of a Secret"),
         ({"submission": {"tls": {"secretName": "My_Secret"}}}, "not a name of a Secret"),
         ({"submission": {"tls": {"secretName": "../other"}}}, "not a name of a Secret"),
         ({"relay": {"resources": {"requests": {"cpu": "two"}}}}, "pattern"),

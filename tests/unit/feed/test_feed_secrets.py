@@ -1,8 +1,9 @@
 """Following Secrets, in virtual time; the API server is played by a script of its answers."""
 
 import asyncio
+import base64
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,3 +184,52 @@ async def test_copies_of_secrets_that_are_no_longer_named_go(tmp_path: Path) -> 
     later.follow({"b"})
     assert not (copies / "a").exists()
     assert later.get("b") == OLD
+
+
+class Sealing:
+    """Keeps of each value only how long it is; counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def __call__(self, content: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        self.calls += 1
+        return {key: str(len(value)).encode() for key, value in content.items()}
+
+
+async def test_what_is_sealed_is_kept_in_no_other_form(tmp_path: Path) -> None:
+    api, changed, seal, copy = ScriptedSecrets(), Count(), Sealing(), tmp_path / "copy"
+    secret = SecretFollower("mail", "cert", api, changed, copy=copy, seal=lambda: seal, jitter=lambda: 1.0)
+    async with running(secret):
+        await api.tell("cert", {"alice": b"canary"})
+        assert secret.current == {"alice": b"6"}
+        assert b"canary" not in copy.read_bytes()
+        assert base64.b64encode(b"canary") not in copy.read_bytes()
+        assert not any(b"canary" in value for value in vars(secret).values() if isinstance(value, bytes))
+
+
+async def test_the_same_content_is_sealed_once_and_other_content_anew() -> None:
+    api, changed, seal = ScriptedSecrets(), Count(), Sealing()
+    secret = SecretFollower("mail", "cert", api, changed, seal=lambda: seal, jitter=lambda: 1.0)
+    async with running(secret):
+        for content in ({"a": b"one"}, {"a": b"one"}, {"a": b"two"}, {"a": b"two"}, None, {"a": b"two"}):
+            await api.tell("cert", content)
+    assert (seal.calls, changed.calls) == (3, 4)
+
+
+async def test_a_secret_that_comes_to_hold_users_is_sealed_from_then_on(tmp_path: Path) -> None:
+    api, seal, sealed = ScriptedSecrets(), Sealing(), False
+    secrets = SecretSet(
+        namespace="mail",
+        api=api,
+        changed=Count(),
+        jitter=lambda: 1.0,
+        seal=lambda name: seal if sealed and name == "cert" else None,
+    )
+    secrets.follow({"cert"})
+    async with running(secrets):
+        await api.tell("cert", {"a": b"one"})
+        assert secrets.get("cert") == {"a": b"one"}
+        sealed = True
+        await api.tell("cert", {"a": b"one"})
+        assert secrets.get("cert") == {"a": b"3"}

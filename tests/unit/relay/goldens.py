@@ -11,6 +11,7 @@ from smtpfleet.api.routing import (
     RelayRoute,
     RouteState,
     RoutingTable,
+    SubmissionAuthentication,
     SubmissionTable,
     SubmissionTls,
 )
@@ -33,6 +34,7 @@ def table(
     smarthost: Smarthost | None = None,
     postfix: dict[str, str] | None = None,
     tls: TlsMode = TlsMode.NONE,
+    users: str = "",
 ) -> RoutingTable:
     """A table of the pool ``mail/outbound`` with one relay."""
     return RoutingTable(
@@ -44,6 +46,7 @@ def table(
             trusted_networks=networks,
             message_size_limit_bytes=25 * 2**20,
             tls=SubmissionTls(mode=tls, secret_name="outbound-tls"),
+            authentication=SubmissionAuthentication(secret_name=users),
         ),
         delivery=DeliveryTable(smarthost=smarthost, queue_lifetime_s=5 * 86400),
         postfix=postfix or {},
@@ -58,6 +61,12 @@ CONFIGURATIONS: Final[dict[str, Callable[[], Configuration]]] = {
     "tls-optional": lambda: render(table(tls=TlsMode.OPTIONAL), HOST, Phase.OPEN, chain=CHAIN),
     "tls-required": lambda: render(table(tls=TlsMode.REQUIRED), HOST, Phase.OPEN, chain=CHAIN),
     "tls-lacking": lambda: render(table(tls=TlsMode.REQUIRED), HOST, Phase.OPEN),
+    "users": lambda: render(
+        table(tls=TlsMode.OPTIONAL, users="outbound-users"), HOST, Phase.OPEN, chain=CHAIN, scram=True
+    ),
+    "users-lacking-tls": lambda: render(
+        table(tls=TlsMode.OPTIONAL, users="outbound-users"), HOST, Phase.OPEN
+    ),
     "rehearsal": lambda: render_rehearsal(
         table(postfix={"smtp_helo_timeout": "100s"}),
         HOST,

@@ -33,6 +33,7 @@ def test_local_parts_are_hidden(text: str, masked: str) -> None:
     [
         "message-id=<20240101.abc@example.com>",
         "resent-message-id=<a.b@example.com>",
+        "4jX: client=unknown[10.9.9.9], sasl_method=PLAIN, sasl_username=alice@example.com",
         "client=unknown[10.9.9.9]",
         "connect to mx.example.com[192.0.2.1]:25: Connection refused",
     ],
@@ -45,6 +46,12 @@ def test_an_address_after_a_message_id_is_hidden_nevertheless() -> None:
     assert (
         mask("message-id=<a@b.example> from=<jane@c.example>")
         == "message-id=<a@b.example> from=<j***@c.example>"
+    )
+
+
+def test_an_address_after_the_name_of_a_user_is_hidden_nevertheless() -> None:
+    assert mask("sasl_username=a@b.example, from=<jane@c.example>, x@d.example").endswith(
+        "sasl_username=a@b.example, from=<j***@c.example>, x***@d.example"
     )
 
 

@@ -22,7 +22,13 @@ STATUS = RelayStatus(
 
 
 def _samples(status: RelayStatus) -> dict[tuple[str, str], float]:
-    snapshot = Snapshot(status=status, restarts=2, refused_tables=1, deliveries={"sent": 5, "bounced": 1})
+    snapshot = Snapshot(
+        status=status,
+        restarts=2,
+        refused_tables=1,
+        deliveries={"sent": 5, "bounced": 1},
+        logins={"accepted": 9, "rejected": 2},
+    )
     text = generate_latest(registry(lambda: snapshot)).decode()
     return {
         (sample.name, next(iter(sample.labels.values()), "")): sample.value
@@ -39,6 +45,7 @@ def test_every_number_of_the_status_is_a_metric() -> None:
     assert samples["smtpfleet_relay_sessions", ""] == 4
     assert samples["smtpfleet_relay_postfix_restarts_total", ""] == 2
     assert samples["smtpfleet_relay_deliveries_total", "sent"] == 5
+    assert samples["smtpfleet_relay_logins_total", "rejected"] == 2
     assert samples["smtpfleet_relay_table_info", "0123456789ab"] == 1
     assert samples["smtpfleet_relay_table_refused", ""] == 1
 

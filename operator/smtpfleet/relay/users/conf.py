@@ -1,0 +1,48 @@
+"""Postfix's parameters for users: a pure function of the table and of what the users can do.
+
+Guarantees: without users nothing of SASL is on; AUTH is offered under TLS only, and port 587 is never without TLS;
+mail of an authenticated client goes only where the agent has agreed to it.
+"""
+
+from typing import Final
+
+from smtpfleet.relay.settings import Paths
+from smtpfleet.relay.users.mechanisms import Mechanism
+
+SUBMISSION_OPTIONS: Final = ("smtpd_tls_security_level=encrypt",)
+"""Of port 587 of a pool with users, whatever the mode of TLS: a client that may send its password there must not be led
+to send it in clear (RFC 8314, section 3.3)."""
+CLASS: Final = "smtpfleet_users"
+"""The restriction class that asks about a message of an authenticated client."""
+_NOT_NOW: Final = "450 4.7.1 The users of this relay are not known now, try again later"
+
+
+def parameters(paths: Paths, *, users: bool, scram: bool) -> dict[str, str]:
+    """main.cf parameters. ``scram``: every user can log in by SCRAM, so it may be offered."""
+    if not users:
+        return {"smtpd_sasl_auth_enable": "no"}
+    offered = [each for each in Mechanism if scram or each is not Mechanism.SCRAM_SHA_256]
+    return {
+        "smtpd_sasl_auth_enable": "yes",
+        "smtpd_sasl_type": "dovecot",
+        "smtpd_sasl_path": str(paths.auth_socket),
+        "smtpd_sasl_security_options": "noanonymous, noplaintext",
+        "smtpd_sasl_tls_security_options": "noanonymous",
+        "smtpd_sasl_mechanism_filter": ", ".join(offered),
+        # Receivers need not know the names by which users log in.
+        "smtpd_sasl_authenticated_header": "no",
+        "smtpd_restriction_classes": CLASS,
+        # Asked of authenticated clients only, so that it can fail closed and others go on.
+        CLASS: f"check_policy_service {{ unix:{paths.limits_socket}, timeout=5s, try_limit=2,"
+        f" {{ default_action = {_NOT_NOW} }} }}",
+    }
+
+
+def relay_restrictions(*, users: bool) -> str:
+    """Who may relay."""
+    return "permit_mynetworks, permit_sasl_authenticated, reject" if users else "permit_mynetworks, reject"
+
+
+def sender_restriction(*, users: bool) -> str:
+    """What stands before the other sender restrictions; empty without users."""
+    return f"check_sasl_access static:{CLASS}" if users else ""

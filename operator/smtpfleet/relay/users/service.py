@@ -1,0 +1,60 @@
+"""Users of one relay, put together: their book, who judges them, and the two sockets at which Postfix asks."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+
+from smtpfleet.api.routing import RoutingTable, SubmissionAuthentication
+from smtpfleet.relay import policy
+from smtpfleet.relay.settings import Paths
+from smtpfleet.relay.users import dovecot
+from smtpfleet.relay.users.book import Secrets, UserBook
+from smtpfleet.relay.users.judge import Judge
+from smtpfleet.relay.users.limits import Limits
+from smtpfleet.relay.users.verifier import Verifier
+
+
+class Users:
+    """Use :meth:`update` now and then.
+
+    Args:
+        secrets: where sealed Secrets come from.
+        table: the routing table in use.
+    """
+
+    def __init__(self, book: UserBook, secrets: Secrets, table: Callable[[], RoutingTable | None]) -> None:
+        self.book, self._secrets = book, secrets
+        self._verifier = Verifier()
+        self._judge = Judge(book, self._verifier)
+        self._limits = Limits(book, table)
+        self._scram = False
+
+    @property
+    def scram(self) -> bool:
+        """Whether SCRAM is to be offered. While the users are not known, that stays as it was: nobody can log in."""
+        return self._scram
+
+    @property
+    def logins(self) -> Mapping[str, int]:
+        """Attempts to log in, by what the client was told."""
+        return dict(self._judge.counts)
+
+    def update(self, wanted: SubmissionAuthentication) -> None:
+        """Take what is known of the Secret now."""
+        if self.book.update(wanted, self._secrets):
+            self._verifier.keep(frozenset(self.book.users.values()))
+            self._limits.keep()
+            self._judge.forget()
+            if self.book.users:
+                self._scram = self.book.scram
+
+    async def serve(self, paths: Paths, stack: AsyncExitStack, *, owner: tuple[int, int]) -> None:
+        """Answer Postfix until the stack is closed.
+
+        Raises:
+            OSError: a socket cannot be made.
+        """
+        stack.callback(self._verifier.close)
+        logins = await dovecot.serve(paths.auth_socket, self._judge, self.book, owner=owner)
+        stack.callback(logins.close)
+        messages = await policy.serve_answers(paths.limits_socket, lambda: self._limits.answer, owner=owner)
+        stack.callback(messages.close)
