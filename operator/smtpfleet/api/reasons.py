@@ -13,6 +13,7 @@ class ConditionType(StrEnum):
     QUEUE_HEALTHY = "QueueHealthy"
     CERTIFICATE_VALID = "CertificateValid"
     PAUSED = "Paused"
+    DELIVERY_READY = "DeliveryReady"
 
 
 class RelayState(StrEnum):
@@ -56,6 +57,10 @@ class Reason(StrEnum):
     CERTIFICATE_UNKNOWN = "CertificateUnknown"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason, not a secret
     TLS_DISABLED = "TlsDisabled"
+    NEXT_HOPS_READY = "NextHopsReady"
+    NEXT_HOPS_UNKNOWN = "NextHopsUnknown"
+    CREDENTIALS_INVALID = "CredentialsInvalid"
+    CREDENTIALS_REFUSED = "CredentialsRefused"
     # a relay
     POD_STARTING = "PodStarting"
     POD_READY = "PodReady"
