@@ -108,7 +108,7 @@ _ROUTE_RULES: Final = rules(
     ),
 )
 _ROUTES_RULES: Final = rules(
-    rule("self.map(r, r.domain != '' ? 'r' : 's').join('').matches('^r*s*$')", _ORDER),
+    rule("self.map(r, r.domain == '').isSorted()", _ORDER),
     rule(
         "self.all(r, self.exists_one(o, o.domain == r.domain && o.senderDomain == r.senderDomain))",
         _UNREACHED,

@@ -196,7 +196,8 @@ class Outbound:
         if not directory.exists():
             new = directory.with_suffix(".new")
             shutil.rmtree(new, ignore_errors=True)
-            new.mkdir(mode=0o700, parents=True)
+            for made in (self._directory, new.parent, new):
+                made.mkdir(mode=0o700, parents=True, exist_ok=True)
             for name, text in ((_LOGIN, texts.login), (_AUTHORITIES, texts.authorities)):
                 if text:
                     _write(new / name, text)
@@ -246,7 +247,7 @@ class Outbound:
             last_s = memory.files_used_s.setdefault(path, now_s)
             if path in used:
                 memory.files_used_s[path] = now_s
-            elif now_s - last_s > UNUSED_S:
+            elif now_s - last_s > UNUSED_S + SWEEP_S:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
                 del memory.files_used_s[path]
 
