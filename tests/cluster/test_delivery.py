@@ -78,7 +78,7 @@ class Scene:
             flags=("--domains", domain, "--sender", sender),
         )
         attempts, _ = run(self.stage.kube, shape)
-        assert all(attempt.acknowledged for attempt in attempts)
+        assert {attempt.reason for attempt in attempts if not attempt.acknowledged} == set()
         return attempts
 
     def arrived(self, attempts: list[Attempt], sink: str) -> list[Arrival]:

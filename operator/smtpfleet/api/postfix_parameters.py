@@ -36,7 +36,7 @@ OWNED: Final = frozenset(
     virtual_transport
     default_destination_concurrency_limit relay_destination_concurrency_limit
     smtp_destination_concurrency_limit
-    empty_address_default_transport_maps_lookup_key
+    empty_address_default_transport_maps_lookup_key smtpd_reject_unlisted_recipient
     """.split()
 )
 

@@ -108,6 +108,7 @@ class Outbound:
             senders=self._map(sender_map(delivery.routes, self._route_target)),
             services=self._services(self._wanted),
             connections=self._share(table),
+            waiting=any(known.good is None for known in self._known()),
         )
         self._sweep(ways)
         return ways

@@ -23,6 +23,7 @@ class Ways:
         senders: map by envelope sender; None: no such route.
         services: of next hops, those of earlier ones included that may still be at work.
         connections: most of this relay to one destination; 0: as Postfix has it.
+        waiting: the map or the default has ``retry`` for a next hop without credentials.
     """
 
     default: str = BY_MX
@@ -30,6 +31,7 @@ class Ways:
     senders: Path | None = None
     services: tuple[Service, ...] = ()
     connections: int = 0
+    waiting: bool = False
 
     def leads_elsewhere(self, before: "Ways") -> bool:
         """Whether mail that waits is worth a new try: it may go another way, or with other credentials."""
@@ -59,6 +61,8 @@ def parameters(ways: Ways) -> dict[str, str]:
         "sender_dependent_default_transport_maps": f"regexp:{ways.senders}" if ways.senders else "",
         "sender_dependent_relayhost_maps": "",
         "smtp_sasl_auth_enable": "no",
+        # Mail that has to wait for credentials waits here: smtpd would refuse it for a transport ``retry``.
+        "smtpd_reject_unlisted_recipient": "no" if ways.waiting else "yes",
         **_limits(ways),
     }
 

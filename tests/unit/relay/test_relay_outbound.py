@@ -11,7 +11,7 @@ from smtpfleet.api.agent_status import NextHopProblem, NextHopTrouble
 from smtpfleet.api.routing import DeliveryTable, RelayRoute, RoutingTable
 from smtpfleet.relay.outbound import PATIENCE_S, RETIRED_S, SWEEP_S, UNUSED_S, Outbound
 from smtpfleet.relay.refusals import Refusals
-from smtpfleet.relay.ways import Ways
+from smtpfleet.relay.ways import Ways, parameters
 from tests.unit.relay.goldens import table
 
 RELAY = "outbound-relay-0"
@@ -130,6 +130,7 @@ def test_without_good_credentials_mail_waits(
     ways = stand.ways(smarthost=SMARTHOST)
     assert ways.default.startswith("retry:4.7.8 no mail for smtp.provider.example:587 without credentials")
     assert ways.services == ()
+    assert parameters(ways)["smtpd_reject_unlisted_recipient"] == "no"  # else smtpd answers 450
     trouble = stand.troubles()["smtp.provider.example:587"]
     assert (trouble.problem, trouble.waiting) == (problem, True)
 
