@@ -202,3 +202,97 @@ def test_mail_waits_for_credentials_and_goes_when_they_are_right(scene: Scene) -
     assert {(arrival.user, arrival.tls) for arrival in arrivals} == {("outbound", "TLSv1.3")}
     scene.condition("True", "NextHopsReady")
     assert {pod.uid for pod in scene.stage.pods("relay")} == before
+
+
+def test_a_server_that_is_not_the_one_named_gets_neither_mail_nor_password(scene: Scene) -> None:
+    logins = scene.stage.sink_counters(sink=PROVIDER)["logins"]
+    scene.login("right", authority=make([scene.host(PROVIDER)], now=datetime.now(UTC)).certificate)
+    attempts = scene.send("example.net")
+    scene.waits(attempts)
+    assert scene.stage.sink_counters(sink=PROVIDER)["logins"] == logins
+    scene.login("right")
+    scene.arrived(attempts, PROVIDER)
+
+
+def test_a_secret_that_is_gone_leaves_the_last_good_credentials_in_use(scene: Scene) -> None:
+    scene.stage.kube.run("delete", "secret", SECRET, "-n", scene.stage.namespace)
+    assert "the last good credentials stay in use" in scene.condition("False", "SecretMissing")
+    assert {a.user for a in scene.arrived(scene.send("example.net"), PROVIDER)} == {"outbound"}
+    scene.login("right")
+    scene.condition("True", "NextHopsReady")
+
+
+def test_mail_waits_where_the_server_wants_a_login_that_was_not_named(scene: Scene) -> None:
+    provider = {"host": scene.host(PROVIDER), "port": 25, "tls": "Required"}
+    scene.deliver(smarthost=provider)
+    attempts = scene.send("example.net")
+    scene.waits(attempts)  # 530 is no reason to bounce
+    scene.deliver(smarthost=provider | {"tls": "Verified", "secretName": SECRET})
+    scene.arrived(attempts, PROVIDER)
+
+
+def test_routes_lead_by_recipient_then_by_sender_past_the_smarthost(scene: Scene) -> None:
+    stage = scene.stage
+    sink = {"host": stage.address(SINK), "port": 25}
+    provider = {"host": scene.host(PROVIDER), "port": 25, "tls": "Verified", "secretName": SECRET}
+    scene.deliver(
+        smarthost={"host": stage.address("dead"), "port": 25},
+        routes=[
+            {"domain": "partner.example", "host": scene.host(PARTNER), "port": 25, "tls": "Required"},
+            {"domain": ".partner.example", **sink},
+            {"domain": "xn--bcher-kva.example", **sink},
+            {"domain": "safe.mail.test"},
+            {"domain": "back.example", **sink},
+            {"senderDomain": "news.example", **provider},
+        ],
+    )
+    ways = [
+        ("partner.example", "s@news.example", PARTNER),
+        ("PARTNER.Example", "s@example.com", PARTNER),
+        ("sub.partner.example", "s@example.com", SINK),
+        ("b\u00fccher.example", "s@example.com", SINK),
+        ("safe.mail.test", "s@example.com", PARTNER),
+        ("elsewhere.example", "s@NEWS.example", PROVIDER),
+    ]
+    sent = [(scene.send(domain, count=2, sender=sender), sink) for domain, sender, sink in ways]
+    for attempts, where in sent:
+        arrivals = scene.arrived(attempts, where)
+        assert {arrival.user for arrival in arrivals} == ({"outbound"} if where == PROVIDER else {""})
+    _a_bounce_takes_the_routes(scene)
+
+
+def _a_bounce_takes_the_routes(scene: Scene) -> None:
+    """The partner refuses a message; its sender hears so by the route of the sender's domain as a recipient."""
+    stage = scene.stage
+    stage.sink_mode(sink=PARTNER, mode="reject")
+    seen = len(stage.arrivals())
+    scene.send("partner.example", count=1, sender="s@back.example")
+
+    def look() -> str:
+        bounces = [(a.sender, a.recipients) for a in stage.arrivals()[seen:]]
+        return "" if bounces == [("", ("s@back.example",))] else f"there are {bounces}"
+
+    wait_until(look, timeout_s=30)
+    stage.sink_mode(sink=PARTNER, mode="accept")
+
+
+def test_mail_that_waits_takes_a_changed_route(scene: Scene) -> None:
+    before = {pod.uid for pod in scene.stage.pods("relay")}
+    dead = {"domain": "partner.example", "host": scene.stage.address("dead"), "port": 25}
+    scene.deliver(routes=[dead])
+    attempts = scene.send("partner.example")
+    scene.waits(attempts)
+    scene.deliver(routes=[dead | {"host": scene.host(PARTNER)}])
+    scene.arrived(attempts, PARTNER)
+    assert {pod.uid for pod in scene.stage.pods("relay")} == before
+
+
+def test_all_relays_together_hold_no_more_connections_than_the_limit(scene: Scene) -> None:
+    sink = {"host": scene.stage.address(SINK), "port": 25}
+    scene.deliver(smarthost=sink, maxConnectionsPerDestination=5)
+    scene.stage.sink_mode(mode="delay", seconds=0.5)
+    attempts = scene.send("example.net", count=60, rate=200)
+    scene.arrived(attempts, SINK)
+    # Both relays deliver at a time, and neither has the whole limit.
+    assert 4 <= scene.stage.sink_counters()["peakSessions"] <= 5
+    scene.stage.sink_mode(mode="accept")
