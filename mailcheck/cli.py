@@ -19,6 +19,7 @@ from mailcheck.message import MessageShape
 from mailcheck.model import Attempt
 from mailcheck.report import render_load, render_run
 from mailcheck.sasl import Mechanism, parse_credentials
+from mailcheck.sink.security import TlsFiles
 from mailcheck.sink.server import SinkSettings, run_sink
 from mailcheck.submit import Load
 from mailcheck.targets import Choice, parse_host_port
@@ -56,6 +57,19 @@ def _add_sink(parser: argparse.ArgumentParser) -> None:
         "--record", type=Path, metavar="FILE", help="append arrivals as JSON lines; default: memory only"
     )
     parser.add_argument("--hostname", default="sink.mailcheck.invalid", help="in banner and EHLO reply")
+    parser.add_argument(
+        "--tls",
+        nargs=2,
+        type=Path,
+        metavar=("CERTIFICATE", "KEY"),
+        help="offer STARTTLS with these PEM files",
+    )
+    parser.add_argument(
+        "--users",
+        type=Path,
+        metavar="FILE",
+        help="take mail only after AUTH of one of these name:password lines",
+    )
     parser.add_argument("--size-limit", type=int, default=64 * 1024 * 1024, metavar="BYTES")
 
 
@@ -128,6 +142,8 @@ def _sink(arguments: argparse.Namespace) -> int:
         record_path=arguments.record,
         hostname=arguments.hostname,
         size_limit_bytes=arguments.size_limit,
+        tls=TlsFiles(*arguments.tls) if arguments.tls else None,
+        users_path=arguments.users,
     )
     asyncio.run(_serve_until_stopped(settings))
     return 0

@@ -36,18 +36,21 @@ def encode_attempt(attempt: Attempt) -> str:
 
 def encode_arrival(arrival: Arrival) -> str:
     """One line without its end."""
-    return json.dumps(
-        {
-            "id": arrival.id,
-            "time": round(arrival.time, 6),
-            "client": arrival.client,
-            "helo": arrival.helo,
-            "sender": arrival.sender,
-            "recipients": arrival.recipients,
-            "size": arrival.size_bytes,
-            "digest": arrival.digest,
-        }
-    )
+    fields: dict[str, object] = {
+        "id": arrival.id,
+        "time": round(arrival.time, 6),
+        "client": arrival.client,
+        "helo": arrival.helo,
+        "sender": arrival.sender,
+        "recipients": arrival.recipients,
+        "size": arrival.size_bytes,
+        "digest": arrival.digest,
+    }
+    if arrival.tls:
+        fields["tls"] = arrival.tls
+    if arrival.user:
+        fields["user"] = arrival.user
+    return json.dumps(fields)
 
 
 def decode_attempts(lines: Iterable[str]) -> list[Attempt]:
@@ -129,6 +132,8 @@ def _arrival(fields: dict[str, Any], number: int) -> Arrival:
             time=float(fields["time"]),
             client=str(fields["client"]),
             helo=str(fields["helo"]),
+            tls=str(fields.get("tls", "")),
+            user=str(fields.get("user", "")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise MailcheckError(f"line {number} is not an arrival: {error!r}") from error

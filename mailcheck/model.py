@@ -114,3 +114,7 @@ class Arrival:
     client: str
     """Address of the host that delivered it."""
     helo: str
+    tls: str = ""
+    """Version of TLS that it came under, such as TLSv1.3; empty: in clear."""
+    user: str = ""
+    """Who authenticated, if anybody did."""

@@ -18,6 +18,7 @@ from scenario.kube import Kube, KubeError, Object, wait_until
 
 CLUSTER_NETWORKS: Final = ("10.0.0.0/8", "172.16.0.0/12")
 """Pods and nodes of local clusters: from where scenarios hand in mail."""
+SINK: Final = "sink"
 SINK_PORT: Final = 2525
 CONTROL_PORT: Final = 8026
 _EMPTY_LOOKS: Final = 6
@@ -48,10 +49,7 @@ class Stage:
     def __enter__(self) -> Self:
         """Create namespace and sink and wait for the sink."""
         self.kube.apply(_namespace(self.namespace))
-        self.kube.apply(*_sink(self.namespace, self.sink_image))
-        self.kube.run(
-            "rollout", "status", "deployment/sink", "-n", self.namespace, "--timeout=120s", timeout_s=130
-        )
+        self.add_sink(SINK)
         return self
 
     def __exit__(
@@ -75,7 +73,7 @@ class Stage:
 
     def apply_pool(self, name: str = "outbound", **spec: Any) -> None:
         """Apply a pool that delivers to the sink; ``spec`` adds to or replaces top-level fields."""
-        address = self.kube.get("service", "sink", "-n", self.namespace)["spec"]["clusterIP"]
+        address = self.address(SINK)
         body = {
             "submission": {"trustedNetworks": list(CLUSTER_NETWORKS)},
             "delivery": {"smarthost": {"host": address, "port": 25}},
@@ -129,15 +127,31 @@ class Stage:
         """What a balancer's agent answers to ``GET /status``."""
         return self.relay_status(pod)
 
-    def arrivals(self) -> list[Arrival]:
-        """Everything that the sink has recorded."""
-        path = f"/api/v1/namespaces/{self.namespace}/services/sink:control/proxy/arrivals"
-        return decode_arrivals(self.kube.raw(path).splitlines())
+    def arrivals(self, *, sink: str = SINK) -> list[Arrival]:
+        """Everything that a sink has recorded."""
+        return decode_arrivals(self.kube.raw(self._control(sink, "arrivals")).splitlines())
 
-    def sink_mode(self, **mode: Any) -> None:
-        """Switch the sink, as ``python -m mailcheck sink`` documents ``POST /mode``."""
-        path = f"/api/v1/namespaces/{self.namespace}/services/sink:control/proxy/mode"
-        self.kube.post_raw(path, json.dumps(mode))
+    def sink_mode(self, *, sink: str = SINK, **mode: Any) -> None:
+        """Switch a sink, as ``python -m mailcheck sink`` documents ``POST /mode``."""
+        self.kube.post_raw(self._control(sink, "mode"), json.dumps(mode))
+
+    def sink_counters(self, *, sink: str = SINK) -> Object:
+        """A sink's counters, as ``python -m mailcheck sink`` documents ``GET /counters``."""
+        found: Object = json.loads(self.kube.raw(self._control(sink, "counters")))
+        return found
+
+    def add_sink(self, name: str, *flags: str, secret: str = "") -> None:
+        """One more sink with flags of its own; ``secret`` is mounted at ``/etc/sink``."""
+        self.kube.apply(*_sink(self.namespace, self.sink_image, name, flags, secret))
+        self._wait_for_sink(name)
+
+    def _wait_for_sink(self, name: str) -> None:
+        self.kube.run(
+            "rollout", "status", f"deployment/{name}", "-n", self.namespace, "--timeout=120s", timeout_s=130
+        )
+
+    def _control(self, sink: str, what: str) -> str:
+        return f"/api/v1/namespaces/{self.namespace}/services/{sink}:control/proxy/{what}"
 
     def queued(self, pool: str = "outbound") -> int:
         """Messages in the queues of all relays, as their agents count them now.
@@ -199,8 +213,15 @@ def _namespace(name: str) -> Object:
     }
 
 
-def _sink(namespace: str, image: str) -> list[Object]:
-    labels = {"app.kubernetes.io/name": "sink"}
+def _sink(namespace: str, image: str, name: str, flags: Sequence[str], secret: str) -> list[Object]:
+    labels = {"app.kubernetes.io/name": name}
+    mounts, volumes = (
+        [{"name": "tmp", "mountPath": "/tmp"}],
+        [{"name": "tmp", "emptyDir": {"medium": "Memory"}}],
+    )
+    if secret:
+        mounts.append({"name": "secret", "mountPath": "/etc/sink"})
+        volumes.append({"name": "secret", "secret": {"secretName": secret}})
     container = {
         "name": "sink",
         "image": image,
@@ -212,10 +233,11 @@ def _sink(namespace: str, image: str) -> list[Object]:
             f"0.0.0.0:{CONTROL_PORT}",
             "--record",
             "/tmp/arrivals",
+            *flags,
         ],
         "ports": [{"containerPort": SINK_PORT}, {"containerPort": CONTROL_PORT}],
         "readinessProbe": {"tcpSocket": {"port": SINK_PORT}, "periodSeconds": 1},
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+        "volumeMounts": mounts,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 65534,
@@ -228,7 +250,7 @@ def _sink(namespace: str, image: str) -> list[Object]:
     deployment = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": "sink", "namespace": namespace, "labels": labels},
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {
             "replicas": 1,
             "selector": {"matchLabels": labels},
@@ -237,7 +259,7 @@ def _sink(namespace: str, image: str) -> list[Object]:
                 "metadata": {"labels": labels},
                 "spec": {
                     "containers": [container],
-                    "volumes": [{"name": "tmp", "emptyDir": {"medium": "Memory"}}],
+                    "volumes": volumes,
                     "automountServiceAccountToken": False,
                     "terminationGracePeriodSeconds": 1,
                 },
@@ -247,7 +269,7 @@ def _sink(namespace: str, image: str) -> list[Object]:
     service = {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": "sink", "namespace": namespace, "labels": labels},
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {
             "selector": labels,
             "ports": [

@@ -96,6 +96,7 @@ class Control:
 
     def _set_mode(self, body: bytes) -> Response:
         self._modes.set(parse_mode(body))
+        self._record.peak_sessions = self._record.open_sessions
         return self._mode()
 
     def _arrivals(self, query: dict[str, list[str]]) -> Response:

@@ -23,6 +23,8 @@ class Record:
         self.counters: Counter[str] = Counter()
         self.clients: Counter[str] = Counter()
         """Arrivals by client address."""
+        self.open_sessions = self.peak_sessions = 0
+        """Sessions now, and the most at a time since the mode was set last."""
         self._lines: list[bytes] = []
         try:
             self._file = path.open("ab", buffering=0) if path else None
@@ -49,10 +51,26 @@ class Record:
         self._lines.append(line)
         self.clients[arrival.client] += 1
 
+    def session_begins(self) -> None:
+        """A client has connected."""
+        self.open_sessions += 1
+        self.peak_sessions = max(self.peak_sessions, self.open_sessions)
+
+    def session_ends(self) -> None:
+        """A client has gone."""
+        self.open_sessions -= 1
+
     def lines(self, offset: int, limit: int) -> bytes:
         """Arrivals from an offset on, as JSON lines."""
         return b"".join(self._lines[offset : offset + limit])
 
     def summary(self) -> dict[str, object]:
         """Counters for people and for waiting loops."""
-        return {"run": self.run, "arrivals": len(self), "byClient": dict(self.clients), **self.counters}
+        return {
+            "run": self.run,
+            "arrivals": len(self),
+            "byClient": dict(self.clients),
+            "openSessions": self.open_sessions,
+            "peakSessions": self.peak_sessions,
+            **self.counters,
+        }

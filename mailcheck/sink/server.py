@@ -10,6 +10,7 @@ from mailcheck.errors import MailcheckError
 from mailcheck.sink.control import Control
 from mailcheck.sink.mode import ModeSwitch
 from mailcheck.sink.record import Record
+from mailcheck.sink.security import TlsFiles, read_users
 from mailcheck.sink.session import Services, SinkSession
 
 _BACKLOG = 1024
@@ -27,6 +28,10 @@ class SinkSettings:
     """A file to append arrivals to; in memory they are in any case."""
     hostname: str = "sink.mailcheck.invalid"
     size_limit_bytes: int = 64 * 1024 * 1024
+    tls: TlsFiles | None = None
+    """Offers STARTTLS with this certificate."""
+    users_path: Path | None = None
+    """Takes mail only of these users: lines of ``name:password``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,8 @@ async def run_sink(settings: SinkSettings) -> AsyncIterator[RunningSink]:
             modes=modes,
             record=record,
             fail=fail,
+            tls=settings.tls.context() if settings.tls else None,
+            users=read_users(settings.users_path) if settings.users_path else None,
         )
         async with AsyncExitStack() as stack:
             stack.callback(services.cut_sessions)

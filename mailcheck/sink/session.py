@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import re
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, assert_never, cast
 
@@ -12,6 +13,7 @@ from mailcheck.message import split_content
 from mailcheck.model import Arrival, Stage
 from mailcheck.sink.mode import Kind, Mode, ModeSwitch
 from mailcheck.sink.record import Record
+from mailcheck.sink.security import Dialogue, authenticate
 
 _END = b"\r\n.\r\n"
 _MAX_LINE = 4096
@@ -29,7 +31,12 @@ class Services:
     record: Record
     fail: Callable[[OSError], None]
     """Ends the sink: it cannot record any more, so its record would be wrong from here on."""
+    tls: ssl.SSLContext | None = None
+    """For STARTTLS; None: it is not offered."""
+    users: Mapping[str, str] | None = None
+    """Passwords by name, of those who may send; None: everybody may."""
     open_transports: set[asyncio.Transport] = field(default_factory=set)
+    handshakes: set[asyncio.Task[None]] = field(default_factory=set)
 
     def cut_sessions(self) -> None:
         """Close every open session at once."""
@@ -46,6 +53,8 @@ class SinkSession(asyncio.Protocol):
         self._content: bytearray | None = None
         self._oversized = False
         self._silent = False
+        self._tls = self._user = ""
+        self._dialogue: Dialogue | None = None
         self._client = ""
         self._helo_name = ""
         self._sender: str | None = None
@@ -57,6 +66,7 @@ class SinkSession(asyncio.Protocol):
         self._client = str(transport.get_extra_info("peername")[0])
         self._services.open_transports.add(self._transport)
         self._services.record.counters["connections"] += 1
+        self._services.record.session_begins()
         struck = self._struck(Stage.BANNER)
         if struck is None:
             self._transport.write(f"220 {self._services.hostname} ESMTP mailcheck\r\n".encode("ascii"))
@@ -67,6 +77,7 @@ class SinkSession(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone; what it had finished is recorded."""
         self._services.open_transports.discard(self._transport)
+        self._services.record.session_ends()
 
     def data_received(self, data: bytes) -> None:
         """Go on with what has come."""
@@ -98,6 +109,8 @@ class SinkSession(asyncio.Protocol):
         return self._command(bytes(line))
 
     def _command(self, line: bytes) -> bytes:
+        if self._dialogue is not None:
+            return self._go_on(self._dialogue, line)
         verb, _, argument = line.partition(b" ")
         handler = self._handlers.get(verb.upper())
         return handler(self, argument) if handler else b"502 5.5.1 Command not implemented\r\n"
@@ -115,13 +128,15 @@ class SinkSession(asyncio.Protocol):
         if not greeting.startswith(b"250 "):
             return greeting
         size = str(self._services.size_limit_bytes).encode("ascii")
-        offers = (b"PIPELINING", b"SIZE " + size, b"8BITMIME", b"ENHANCEDSTATUSCODES")
+        offers = (b"PIPELINING", b"SIZE " + size, b"8BITMIME", b"ENHANCEDSTATUSCODES", *self._protection())
         return b"250-" + greeting[4:] + b"".join(b"250-" + o + b"\r\n" for o in offers) + b"250 SMTPUTF8\r\n"
 
     def _mail(self, argument: bytes) -> bytes:
         path = _PATH.fullmatch(argument)
         if self._sender is not None or not self._helo_name:
             return b"503 5.5.1 Bad sequence of commands\r\n"
+        if self._services.users is not None and not self._user:
+            return b"530 5.7.0 Authentication required\r\n"
         if path is None:
             return b"501 5.5.4 Syntax: MAIL FROM:<address>\r\n"
         size = re.search(rb" SIZE=(\d+)", path[2].upper())
@@ -164,6 +179,62 @@ class SinkSession(asyncio.Protocol):
     def _quit(self, argument: bytes) -> bytes:
         return b"221 2.0.0 Bye\r\n"
 
+    def _protection(self) -> tuple[bytes, ...]:
+        """What is offered beyond the transport of mail; AUTH only under TLS, if there is any."""
+        if self._services.tls is not None and not self._tls:
+            return (b"STARTTLS",)
+        return (b"AUTH PLAIN LOGIN",) if self._services.users is not None else ()
+
+    def _starttls(self, argument: bytes) -> bytes:
+        if b"STARTTLS" not in self._protection():
+            return b"502 5.5.1 Command not implemented\r\n"
+        # What came in clear together with the command would be believed under TLS.
+        self._input.clear()
+        self._silent = True
+        self._transport.pause_reading()
+        task = asyncio.get_running_loop().create_task(self._shake_hands())
+        self._services.handshakes.add(task)
+        task.add_done_callback(self._services.handshakes.discard)
+        return b"220 2.0.0 Ready for TLS\r\n"
+
+    async def _shake_hands(self) -> None:
+        context, before = self._services.tls, self._transport
+        assert context is not None
+        try:
+            transport = await asyncio.get_running_loop().start_tls(before, self, context, server_side=True)
+        except OSError:  # the client broke off or refused the certificate
+            self._services.record.counters["failedHandshakes"] += 1
+            return
+        assert transport is not None
+        self._services.open_transports.discard(before)
+        self._services.open_transports.add(transport)
+        self._transport = transport
+        self._tls = str(transport.get_extra_info("ssl_object").version())
+        self._helo_name = ""
+        self._reset()
+        self._silent = False
+        self._proceed()
+
+    def _auth(self, argument: bytes) -> bytes:
+        users = self._services.users
+        if users is None or self._user or not any(o.startswith(b"AUTH") for o in self._protection()):
+            return b"503 5.5.1 Bad sequence of commands\r\n"
+        dialogue = authenticate(users, argument)
+        return self._go_on(dialogue, None)
+
+    def _go_on(self, dialogue: Dialogue, line: bytes | None) -> bytes:
+        try:
+            reply = next(dialogue) if line is None else dialogue.send(line)
+        except StopIteration as end:
+            self._dialogue, self._user = None, end.value or ""
+            self._services.record.counters["logins" if self._user else "failedLogins"] += 1
+            return b"235 2.7.0 Ok\r\n" if self._user else b"535 5.7.8 Wrong user name or password\r\n"
+        except ValueError:
+            self._dialogue = None
+            return b"504 5.5.4 No such mechanism\r\n"
+        self._dialogue = dialogue
+        return reply
+
     _handlers: ClassVar[dict[bytes, Callable[["SinkSession", bytes], bytes]]] = {
         b"HELO": _helo,
         b"EHLO": _ehlo,
@@ -173,6 +244,8 @@ class SinkSession(asyncio.Protocol):
         b"RSET": _rset,
         b"NOOP": _noop,
         b"QUIT": _quit,
+        b"STARTTLS": _starttls,
+        b"AUTH": _auth,
     }
 
     def _next_content(self) -> bytes | None:
@@ -230,6 +303,8 @@ class SinkSession(asyncio.Protocol):
             time=time.time(),
             client=self._client,
             helo=self._helo_name,
+            tls=self._tls,
+            user=self._user,
         )
 
     def _struck(self, stage: Stage) -> bytes | None:

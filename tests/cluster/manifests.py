@@ -12,7 +12,27 @@ EVERYTHING: dict[str, Any] = {
         "tls": {"mode": "Required", "secretName": "relay.example.com"},
         "authentication": {"secretName": "outbound-users"},
     },
-    "delivery": {"smarthost": {"host": "smtp.provider.example", "port": 2525}, "queueLifetime": "1d12h"},
+    "delivery": {
+        "smarthost": {
+            "host": "smtp.provider.example",
+            "port": 2525,
+            "tls": "Verified",
+            "secretName": "provider",
+        },
+        "routes": [
+            {"domain": "partner.example", "host": "mx.partner.example", "port": 25, "tls": "Required"},
+            {"domain": ".partner.example", "tls": "None"},
+            {"domain": "xn--bcher-kva.example", "host": "192.0.2.1"},
+            {
+                "senderDomain": "news.example",
+                "host": "smtp.provider.example",
+                "tls": "Required",
+                "secretName": "bulk",
+            },
+        ],
+        "maxConnectionsPerDestination": 50,
+        "queueLifetime": "1d12h",
+    },
     "balancing": {"method": "SourceAddress", "replicas": 3},
     "relay": {
         "image": "registry.example.com/relay@sha256:" + "0" * 64,
@@ -24,7 +44,7 @@ EVERYTHING: dict[str, Any] = {
             {"operator": "Exists"},
         ],
         "priorityClassName": "important",
-        "postfix": {"smtp_tls_loglevel": "1", "default_destination_concurrency_limit": "50"},
+        "postfix": {"smtp_tls_loglevel": "1", "default_destination_rate_delay": "1s"},
     },
     "deletionPolicy": "Delete",
 }
@@ -38,6 +58,16 @@ def trusting(*networks: str) -> dict[str, Any]:
 def relay(**fields: Any) -> dict[str, Any]:
     """The smallest spec with these fields of its relays."""
     return {**TRUSTED, "relay": fields}
+
+
+def smarthost(**fields: Any) -> dict[str, Any]:
+    """The smallest spec with a smarthost of these fields."""
+    return {**TRUSTED, "delivery": {"smarthost": {"host": "smtp.example", **fields}}}
+
+
+def routes(*given: dict[str, Any]) -> dict[str, Any]:
+    """The smallest spec with these routes."""
+    return {**TRUSTED, "delivery": {"routes": list(given)}}
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -103,6 +133,61 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "smarthost, port 0": ({**TRUSTED, "delivery": {"smarthost": {"host": "a", "port": 0}}}, "or equal to 1"),
     "smarthost, port 65536": ({**TRUSTED, "delivery": {"smarthost": {"host": "a", "port": 65536}}}, "65535"),
     "smarthost in brackets": ({**TRUSTED, "delivery": {"smarthost": {"host": "[a]"}}}, "not a host name"),
+    "credentials in clear": (
+        smarthost(secretName="provider"),
+        "credentials never travel without TLS: write tls: Required or Verified",
+    ),
+    "credentials perhaps in clear": (
+        smarthost(secretName="provider", tls="Optional"),
+        "credentials never travel without TLS",
+    ),
+    "route, credentials in clear": (
+        routes({"domain": "a.example", "host": "b", "secretName": "provider", "tls": "None"}),
+        "credentials never travel without TLS",
+    ),
+    "an address verified": (smarthost(host="192.0.2.1", tls="Verified"), "write the name that is in the"),
+    "implicit TLS perhaps": (smarthost(port=465), "port 465 begins with TLS"),
+    "unknown TLS of a smarthost": (smarthost(tls="Always"), 'Unsupported value: "Always"'),
+    "route for nobody": (routes({"host": "a"}), "write either domain or senderDomain"),
+    "route for both": (
+        routes({"domain": "a.example", "senderDomain": "b.example", "host": "a"}),
+        "write either domain or senderDomain",
+    ),
+    "route by MX with a port": (
+        routes({"domain": "a.example", "port": 25}),
+        "goes to the MX of the recipient",
+    ),
+    "route by MX with credentials": (
+        routes({"domain": "a.example", "tls": "Required", "secretName": "a"}),
+        "goes to the MX of the recipient",
+    ),
+    "route by MX verified": (routes({"domain": "a.example", "tls": "Verified"}), "by MX there is no name"),
+    "routes out of order": (
+        routes({"senderDomain": "a.example", "host": "a"}, {"domain": "b.example", "host": "b"}),
+        "routes by senderDomain must stand after all routes by domain",
+    ),
+    "two routes of one domain": (
+        routes({"domain": "a.example", "host": "a"}, {"domain": "a.example", "host": "b"}),
+        "this one would never be used",
+    ),
+    "route in capitals": (routes({"domain": "A.example"}), "not a mail domain"),
+    "route for an address": (routes({"domain": "user@a.example"}), "not a mail domain"),
+    "route for a literal": (routes({"domain": "[192.0.2.1]"}), "not a mail domain"),
+    "route for everything": (routes({"domain": "*"}), "not a mail domain"),
+    "route in Unicode": (routes({"domain": "b\u00fccher.example"}), "in its ASCII form (xn--...)"),
+    "route of a line break": (routes({"domain": "a.example\n"}), "not a mail domain"),
+    "too many routes": (
+        routes(*({"domain": f"a{i}.example"} for i in range(65))),
+        "must have at most 64 items",
+    ),
+    "no connection at all": (
+        {**TRUSTED, "delivery": {"maxConnectionsPerDestination": 0}},
+        "greater than or equal to 1",
+    ),
+    "connections in relay.postfix": (
+        relay(postfix={"smtp_destination_concurrency_limit": "5"}),
+        "the main.cf parameter smtp_destination_concurrency_limit itself",
+    ),
     "bad hostname": ({"submission": {**TRUSTED["submission"], "hostname": "my_host"}}, "not a host name"),
     "hostname with a line break": (
         {"submission": {**TRUSTED["submission"], "hostname": "a\nb"}},

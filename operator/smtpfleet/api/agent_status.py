@@ -111,6 +111,35 @@ class UsersStatus(_StatusModel):
     error: str = ""
 
 
+class NextHopProblem(StrEnum):
+    """Why mail to a next hop waits, or goes with what was good before."""
+
+    UNKNOWN = "Unknown"
+    MISSING = "Missing"
+    INVALID = "Invalid"
+    REFUSED = "Refused"
+
+
+def _known_trouble(problem: Any) -> Any:
+    """A newer agent's word that this release does not know means that something is wrong."""
+    return problem if problem in set(NextHopProblem) else NextHopProblem.INVALID
+
+
+class NextHopTrouble(_StatusModel):
+    """What is wrong with a next hop. ``waiting``: no mail goes there until it is mended."""
+
+    next_hop: str
+    problem: Annotated[NextHopProblem, BeforeValidator(_known_trouble)]
+    error: str = ""
+    waiting: bool = False
+
+
+class DeliveryStatus(_StatusModel):
+    """Next hops that are not as the spec asks; none: all are."""
+
+    troubles: tuple[NextHopTrouble, ...] = ()
+
+
 class RelayStatus(_StatusModel):
     """A relay's answer."""
 
@@ -127,6 +156,8 @@ class RelayStatus(_StatusModel):
     """None: this relay serves no TLS, because the mode is None or its agent is older."""
     users: UsersStatus | None = None
     """None: this relay has no users, because the spec names none or its agent is older."""
+    delivery: DeliveryStatus | None = None
+    """None: it has no routing table yet, or its agent is older."""
 
 
 class ServerStatus(_StatusModel):

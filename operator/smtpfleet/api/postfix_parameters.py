@@ -34,10 +34,21 @@ OWNED: Final = frozenset(
     smtpd_upstream_proxy_protocol smtpd_upstream_proxy_timeout stress syslog_name transport_maps
     virtual_alias_domains virtual_alias_maps virtual_mailbox_domains virtual_mailbox_maps
     virtual_transport
+    default_destination_concurrency_limit relay_destination_concurrency_limit
+    smtp_destination_concurrency_limit
+    empty_address_default_transport_maps_lookup_key smtpd_reject_unlisted_recipient
     """.split()
 )
 
-OWNED_PREFIXES: Final = ("multi_instance", "smtpd_sasl_", "smtpd_tls_", "lmtp_", "postscreen_", "qmqpd_")
+OWNED_PREFIXES: Final = (
+    "multi_instance",
+    "smtpd_sasl_",
+    "smtpd_tls_",
+    "smtp_sasl_",
+    "lmtp_",
+    "postscreen_",
+    "qmqpd_",
+)
 
 
 def is_owned(parameter: str) -> bool:

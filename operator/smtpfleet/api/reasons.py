@@ -14,6 +14,7 @@ class ConditionType(StrEnum):
     CERTIFICATE_VALID = "CertificateValid"
     USERS_VALID = "UsersValid"
     PAUSED = "Paused"
+    DELIVERY_READY = "DeliveryReady"
 
 
 class RelayState(StrEnum):
@@ -62,6 +63,10 @@ class Reason(StrEnum):
     USERS_UNKNOWN = "UsersUnknown"
     NO_USERS = "NoUsers"
     AUTHENTICATION_DISABLED = "AuthenticationDisabled"
+    NEXT_HOPS_READY = "NextHopsReady"
+    NEXT_HOPS_UNKNOWN = "NextHopsUnknown"
+    CREDENTIALS_INVALID = "CredentialsInvalid"
+    CREDENTIALS_REFUSED = "CredentialsRefused"
     # a relay
     POD_STARTING = "PodStarting"
     POD_READY = "PodReady"

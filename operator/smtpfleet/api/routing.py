@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.alias_generators import to_camel
 
 from smtpfleet.api.balancing import BalancingMethod
-from smtpfleet.api.delivery import Smarthost
+from smtpfleet.api.delivery import Route, Smarthost
 from smtpfleet.api.postfix_parameters import is_owned, is_parameter_name
 from smtpfleet.api.submission import TlsMode
 from smtpfleet.api.values import HostName, SecretName, TrustedNetwork
@@ -89,11 +89,34 @@ class SmarthostRoute(Smarthost):
     model_config = Smarthost.model_config | {"extra": "ignore", "from_attributes": True}
 
 
+def _in_a_pattern(value: str) -> str:
+    if any(character.isascii() and not (character.isalnum() or character in ".-") for character in value):
+        raise ValueError("no domain")
+    if not value.isprintable():
+        raise ValueError("no domain")
+    return value
+
+
+UnicodeDomain = Annotated[str, AfterValidator(_in_a_pattern)]
+"""A domain as people write it; empty: it is the same in ASCII."""
+
+
+class DomainRoute(Route):
+    """A route of the spec in the table, with the other form of an internationalised domain."""
+
+    model_config = Route.model_config | {"extra": "ignore", "from_attributes": True}
+
+    unicode_domain: UnicodeDomain = ""
+
+
 class DeliveryTable(_TableModel):
     """Where mail goes. No smarthost means the MX of each recipient."""
 
     smarthost: SmarthostRoute | None = None
     queue_lifetime_s: int = Field(gt=0)
+    routes: tuple[DomainRoute, ...] = ()
+    max_connections_per_destination: int = Field(default=0, ge=0)
+    """Of the whole pool. 0: the operator knew no such limit, and each relay has Postfix's own."""
 
 
 class RoutingTable(_TableModel):

@@ -1,5 +1,6 @@
 """Which Secrets the agents of a pool read: the one list that their Role and their routing table are made from."""
 
+from smtpfleet.api.delivery import Delivery
 from smtpfleet.api.names import certificate_name
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.submission import TlsMode
@@ -11,7 +12,19 @@ def certificate_secret(pool: str, spec: SmtpPoolSpec) -> str:
     return "" if tls.mode is TlsMode.NONE else tls.secret_name or certificate_name(pool)
 
 
+def delivery_secrets(delivery: Delivery) -> frozenset[str]:
+    """The Secrets with credentials or authorities of smarthost and routes."""
+    named = {route.secret_name for route in delivery.routes}
+    if delivery.smarthost:
+        named.add(delivery.smarthost.secret_name)
+    return frozenset(named - {""})
+
+
 def secret_names(pool: str, spec: SmtpPoolSpec) -> tuple[str, ...]:
     """Names of the Secrets, in the pool's namespace, that the spec mentions or implies: sorted, each once."""
-    named = {certificate_secret(pool, spec), spec.submission.authentication.secret_name}
+    named = {
+        certificate_secret(pool, spec),
+        spec.submission.authentication.secret_name,
+        *delivery_secrets(spec.delivery),
+    }
     return tuple(sorted(named - {""}))

@@ -15,6 +15,7 @@ from smtpfleet.api.reasons import ConditionType, Reason
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.domain.certificates import certificate_valid
 from smtpfleet.domain.conditions import Problem, Verdict, dated, judge
+from smtpfleet.domain.deliveries import delivery_ready
 from smtpfleet.domain.facts import Pool
 from smtpfleet.domain.figures import timestamp, two_digits
 from smtpfleet.domain.plan import Plan
@@ -33,6 +34,7 @@ def report(pool: Pool, plan: Plan, *, problems: Sequence[Problem], now: datetime
     verdicts = judge(pool, plan, relays, problems)
     verdicts[ConditionType.CERTIFICATE_VALID] = certificate_valid(pool, now)
     verdicts[ConditionType.USERS_VALID] = users_valid(pool)
+    verdicts[ConditionType.DELIVERY_READY] = delivery_ready(pool)
     conditions = dated(
         verdicts,
         pool.previous.conditions,

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Sequence
 
+from smtpfleet.api.delivery import Route
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.routing import (
     DeliveryTable,
+    DomainRoute,
     RelayRoute,
     RouteState,
     RoutingTable,
@@ -15,6 +17,7 @@ from smtpfleet.api.routing import (
 from smtpfleet.api.secret_names import certificate_secret, secret_names
 from smtpfleet.api.values import duration_seconds, size_bytes
 from smtpfleet.domain.facts import Pool, Relay, Wish
+from smtpfleet.domain.internationalised import unicode_domain
 
 FULL_WEIGHT = 100
 
@@ -49,6 +52,14 @@ def _delivery(spec: SmtpPoolSpec) -> DeliveryTable:
     return DeliveryTable(
         smarthost=spec.delivery.smarthost,
         queue_lifetime_s=round(duration_seconds(spec.delivery.queue_lifetime)),
+        routes=tuple(map(_domain_route, spec.delivery.routes)),
+        max_connections_per_destination=spec.delivery.max_connections_per_destination,
+    )
+
+
+def _domain_route(route: Route) -> DomainRoute:
+    return DomainRoute(
+        **route.model_dump(), unicode_domain=unicode_domain(route.domain or route.sender_domain)
     )
 
 

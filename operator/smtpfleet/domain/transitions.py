@@ -32,6 +32,7 @@ _BAD: Final = {
     ConditionType.QUEUE_HEALTHY: "False",
     ConditionType.CERTIFICATE_VALID: "False",
     ConditionType.USERS_VALID: "False",
+    ConditionType.DELIVERY_READY: "False",
 }
 _WARNINGS: Final = frozenset({Reason.CERTIFICATE_EXPIRES_SOON})
 """Reasons that are news although the status stays what it was."""

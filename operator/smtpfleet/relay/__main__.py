@@ -28,6 +28,7 @@ from smtpfleet.relay.keystore import Keystore  # noqa: E402
 from smtpfleet.relay.logpump import LogPump  # noqa: E402
 from smtpfleet.relay.logreader import LogReader  # noqa: E402
 from smtpfleet.relay.mainconf import Host  # noqa: E402
+from smtpfleet.relay.outbound import Outbound  # noqa: E402
 from smtpfleet.relay.postfix import Postfix, mail_owner, prepare  # noqa: E402
 from smtpfleet.relay.rehearsal import rehearse  # noqa: E402
 from smtpfleet.relay.settings import Paths, Settings, SettingsError  # noqa: E402
@@ -99,6 +100,12 @@ class _Relay:
             polls=self.polls,
             keystore=Keystore(paths.certificates, self.secrets),
             users=self.users,
+            outbound=Outbound(
+                relay=settings.relay,
+                directory=paths.delivery,
+                secrets=self.secrets,
+                refusals=self.reader.refusals,
+            ),
             make_postfix=self._postfix,
         )
 

@@ -32,11 +32,13 @@ from smtpfleet.relay.intake import (
 from smtpfleet.relay.keystore import Keystore
 from smtpfleet.relay.mainconf import Configuration, Host, Phase, minfree_bytes, open_ports, render
 from smtpfleet.relay.network import Ports, read_ports
+from smtpfleet.relay.outbound import Outbound
 from smtpfleet.relay.postfix import Postfix, write
 from smtpfleet.relay.queuescan import QueueScan, deliveries, scan
 from smtpfleet.relay.tables import AcceptedTable
 from smtpfleet.relay.tlsconf import CLIENT_PORTS, lacking
 from smtpfleet.relay.users.service import Users
+from smtpfleet.relay.ways import BY_MX_ALONE, Ways
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ _SCAN_SHARE: Final = 20.0
 """A scan of the queue is repeated at the earliest after so many times as long as it took."""
 _STALLED_S: Final = 15.0
 _FLUSHES_S: Final = (1.0, 4.0, 10.0, 25.0)
-"""Pauses before the flushes that follow a start or a new next hop.
+"""Pauses before the flushes that follow a start, a new next hop or new credentials.
 
 The first: until the queue manager that was started anew hears it. The others: a delivery that was under way keeps its
 message locked, so Postfix puts that one off although it was flushed, and a connection to the old next hop is given up
@@ -62,7 +64,7 @@ class _Applied:
     configuration: Configuration | None = None
     phase: Phase | None = None
     revision: str = ""
-    relayhost: object = None
+    ways: Ways = BY_MX_ALONE
 
 
 class Agent:
@@ -79,11 +81,13 @@ class Agent:
         polls: Polls,
         keystore: Keystore,
         users: Users,
+        outbound: Outbound,
         make_postfix: Callable[["Agent"], Postfix],
     ) -> None:
         self._host, self._children, self._tables, self._polls = host, children, tables, polls
         self._relay, self._incarnation, self._keystore = relay, incarnation, keystore
         self._users = users
+        self._outbound, self._ways = outbound, BY_MX_ALONE
         self._postfix = make_postfix(self)
         self._supervision: asyncio.Task[None] | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -168,6 +172,7 @@ class Agent:
             oldest_active_s=round(self._scan.oldest_active_s, 1),
             certificate=self._keystore.status(),
             users=self._users.book.status(),
+            delivery=self._outbound.status(),
         )
 
     def ready(self) -> str:
@@ -218,9 +223,9 @@ class Agent:
         self._ticked_s = time.monotonic()
 
     def _begin(self) -> None:
-        """Start Postfix once there is a table, and the certificate and users it names, if those can be had soon."""
+        """Start Postfix once there is a table, and the Secrets that it names, if they can be had soon."""
         if self._supervision is None and self._tables.current is not None and not self._stopping:
-            if not (self._keystore.settled and self._users.book.settled):
+            if not self._secrets_settled:
                 return
             self._enter(first_stage(draining=self._tables.draining))
             self._configure()
@@ -231,6 +236,11 @@ class Agent:
         if table is not None:
             self._chain = self._keystore.update(table.submission.tls)
             self._users.update(table.submission.authentication)
+            self._ways = self._outbound.update(table)
+
+    @property
+    def _secrets_settled(self) -> bool:
+        return self._keystore.settled and self._users.book.settled and self._outbound.settled
 
     def _look_for_room(self) -> None:
         table = self._tables.current
@@ -278,19 +288,21 @@ class Agent:
     def _configure(self) -> None:
         """Make Postfix's configuration what table and stage say; unchanged text is no reason to reload."""
         table = self._tables.current
-        if table is None or not (self._keystore.settled or self._stopping):
+        if table is None or not (self._secrets_settled or self._stopping):
             return
         phase = phase_of(self._stage)
-        configuration = render(table, self._host, phase, chain=self._chain, scram=self._users.scram)
-        known, relayhost = self._applied, table.delivery.smarthost
+        configuration = render(
+            table, self._host, phase, chain=self._chain, scram=self._users.scram, ways=self._ways
+        )
+        known = self._applied
         if configuration != known.configuration:
             write(configuration, self._host.paths.configuration)
             if known.configuration is not None:
                 logger.info("Postfix reloads", extra={"revision": table.revision, "phase": phase})
                 self._postfix.reload()
-                if phase is Phase.OPEN and relayhost != known.relayhost:
+                if phase is not Phase.FROZEN and self._ways.leads_elsewhere(known.ways):
                     self._flush_soon()
-        self._applied = _Applied(configuration, phase, table.revision, relayhost)
+        self._applied = _Applied(configuration, phase, table.revision, self._ways)
 
     def _perform(self, effect: Effect) -> None:
         match effect:

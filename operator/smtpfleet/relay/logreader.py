@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from smtpfleet.relay.refusals import Refusals
+
 _LINE: Final = re.compile(
     r"(?:<\d+>)?\w{3} [ \d]\d \d\d:\d\d:\d\d (?:[^\s\[]+ )?(?P<program>[\w./-]+)\[(?P<pid>\d+)\]: (?P<text>.*)"
 )
@@ -55,6 +57,7 @@ class LogReader:
 
     def __init__(self, *, mask_addresses: bool) -> None:
         self.deliveries: Counter[str] = Counter()
+        self.refusals = Refusals()
         self._mask = mask if mask_addresses else str
 
     def read(self, line: str) -> LogLine | None:
@@ -66,6 +69,7 @@ class LogReader:
         if program.startswith(_CHECK) and text.startswith(_CHECK_NOISE):
             return None
         self._count(text)
+        self.refusals.read(text)
         severity = _SEVERITY.match(text)
         return LogLine(
             text=self._mask(text),

@@ -6,20 +6,27 @@ nothing that a hand-off or a freeze once set outlives the next rendering.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, assert_never
 
-from smtpfleet.api.delivery import Smarthost
+from smtpfleet.api.delivery import DeliveryTls
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.relay import tlsconf
+from smtpfleet.relay.nexthop import Credentials, NextHop, service
 from smtpfleet.relay.services import DELIVERY_SERVICES, HEADER, master_cf, rehearsal_master_cf
 from smtpfleet.relay.settings import Paths
 from smtpfleet.relay.tlsconf import CLIENT_PORTS
 from smtpfleet.relay.users import conf
+from smtpfleet.relay.ways import BY_MX_ALONE, Ways
+from smtpfleet.relay.ways import parameters as deliver
 
 MAIL_OWNER: Final = "postfix"
+REHEARSAL_SERVICE: Final = "smtp-rehearsal"
+REHEARSAL_RECIPIENT: Final = "next-hop@example.invalid"
+"""Mail to it goes by the service above; all other mail of a rehearsal by the plain one."""
+_REHEARSED: Final = NextHop("localhost", 1, DeliveryTls.VERIFIED, "rehearsal")
 _FROZEN_LIFETIME_S: Final = 100 * 86400
 """While deliveries are frozen no message may be given up for its age."""
 
@@ -55,19 +62,28 @@ class Host:
 
 
 def render(
-    table: RoutingTable, host: Host, phase: Phase, *, chain: Path | None = None, scram: bool = False
+    table: RoutingTable,
+    host: Host,
+    phase: Phase,
+    *,
+    chain: Path | None = None,
+    scram: bool = False,
+    ways: Ways = BY_MX_ALONE,
 ) -> Configuration:
     """The configuration of one relay in one phase.
 
     Args:
         chain: file with key and certificate, if there is one.
         scram: whether every user can log in by SCRAM.
+        ways: where mail goes; by MX, if nothing else is said.
     """
-    parameters = overridable(table) | table.postfix | owned(table, host, phase, chain=chain, scram=scram)
+    sets = owned(table, host, phase, chain=chain, scram=scram, ways=ways)
     return Configuration(
-        main_cf=_main_cf(parameters),
+        main_cf=_main_cf(overridable(table) | table.postfix | sets),
         master_cf=master_cf(
-            size_limit_bytes=table.submission.message_size_limit_bytes, users=has_users(table)
+            size_limit_bytes=table.submission.message_size_limit_bytes,
+            users=has_users(table),
+            services=ways.services,
         ),
     )
 
@@ -81,13 +97,17 @@ def _main_cf(parameters: Mapping[str, str]) -> str:
     return HEADER + "".join(f"{name} = {value}".rstrip() + "\n" for name, value in parameters.items())
 
 
-def render_rehearsal(table: RoutingTable, host: Host, *, queue: Path, data: Path) -> Configuration:
+def render_rehearsal(
+    table: RoutingTable, host: Host, *, queue: Path, data: Path, login: Path
+) -> Configuration:
     """The same for a Postfix that tries the parameters in a closed room.
 
-    It has no port, a queue of its own, and cannot send: its next hop refuses connections, and its SMTP client
-    is bound to the loopback address, whatever a parameter of the user wants.
+    It has no port, a queue of its own, and cannot send: no route is in it, its next hops refuse connections, and its
+    SMTP clients are bound to the loopback address, whatever a parameter of the user wants. A client with everything
+    that a next hop may have is tried as well as the plain one. ``login``: a texthash map.
     """
     parameters = overridable(table) | table.postfix | owned(table, host, Phase.OPEN)
+    full = replace(service(_REHEARSED, Credentials(login)), name=REHEARSAL_SERVICE)
     closed = {
         "queue_directory": str(queue),
         "data_directory": str(data),
@@ -102,12 +122,13 @@ def render_rehearsal(table: RoutingTable, host: Host, *, queue: Path, data: Path
         "smtpd_sender_restrictions": "",
         "message_size_limit": "65536",
         "queue_minfree": "0",
-        "relayhost": "[127.0.0.1]:1",
+        "default_transport": "smtp:[127.0.0.1]:1",
+        "transport_maps": f"inline:{{{{{REHEARSAL_RECIPIENT} = {REHEARSAL_SERVICE}:[127.0.0.1]:1}}}}",
         "smtp_fallback_relay": "",
         "smtp_bind_address": "127.0.0.1",
         "smtp_bind_address6": "::1",
     }
-    return Configuration(main_cf=_main_cf(parameters | closed), master_cf=rehearsal_master_cf())
+    return Configuration(main_cf=_main_cf(parameters | closed), master_cf=rehearsal_master_cf(full))
 
 
 def overridable(table: RoutingTable) -> dict[str, str]:
@@ -125,6 +146,8 @@ def overridable(table: RoutingTable) -> dict[str, str]:
         "notify_classes": "",
         "smtpd_peername_lookup": "no",
         "smtp_tls_security_level": "may",
+        # Where TLS is required; opportunistic TLS is better than none in any version.
+        "smtp_tls_mandatory_protocols": ">=TLSv1.2",
         # Names of Services (relay.mail.svc) need the pod's search list, which DNS alone does not use.
         "smtp_host_lookup": "dns, native",
         # A next hop that was away for a moment is tried again soon; retries of older mail stay rare.
@@ -136,7 +159,13 @@ def overridable(table: RoutingTable) -> dict[str, str]:
 
 
 def owned(
-    table: RoutingTable, host: Host, phase: Phase, *, chain: Path | None = None, scram: bool = False
+    table: RoutingTable,
+    host: Host,
+    phase: Phase,
+    *,
+    chain: Path | None = None,
+    scram: bool = False,
+    ways: Ways = BY_MX_ALONE,
 ) -> dict[str, str]:
     """What only the operator sets; every name is one of :mod:`smtpfleet.api.postfix_parameters`."""
     size_bytes, users = table.submission.message_size_limit_bytes, has_users(table)
@@ -163,7 +192,6 @@ def owned(
             "relay_domains": "",
             "virtual_alias_domains": "",
             "virtual_alias_maps": "",
-            "transport_maps": "",
             # Who may relay: the client that the balancer names, if it is in a trusted network, and users; nobody else.
             "mynetworks": " ".join(map(_network, table.submission.trusted_networks)),
             "smtpd_relay_restrictions": conf.relay_restrictions(users=users),
@@ -181,11 +209,11 @@ def owned(
             "smtpd_forbid_unauth_pipelining": "yes",
             "message_size_limit": str(_queue_file_bytes(size_bytes)),
             "queue_minfree": str(minfree_bytes(table)),
-            "relayhost": _relayhost(table.delivery.smarthost),
         }
+        | deliver(ways)
         | tlsconf.parameters(table.submission.tls, chain)
         | conf.parameters(host.paths, users=users, scram=scram)
-        | _by_phase(phase, table, chain)
+        | _by_phase(phase, table, chain, ways)
     )
 
 
@@ -199,7 +227,7 @@ def minfree_bytes(table: RoutingTable) -> int:
     return table.submission.message_size_limit_bytes * 3 // 2 + 1
 
 
-def _by_phase(phase: Phase, table: RoutingTable, chain: Path | None) -> dict[str, str]:
+def _by_phase(phase: Phase, table: RoutingTable, chain: Path | None, ways: Ways) -> dict[str, str]:
     lifetime_s, deferred = table.delivery.queue_lifetime_s, ""
     closed: tuple[int, ...] = CLIENT_PORTS
     match phase:
@@ -208,7 +236,8 @@ def _by_phase(phase: Phase, table: RoutingTable, chain: Path | None) -> dict[str
         case Phase.CLOSED:
             pass
         case Phase.FROZEN:
-            deferred, lifetime_s = " ".join(DELIVERY_SERVICES), _FROZEN_LIFETIME_S
+            names = (*DELIVERY_SERVICES, *(service.name for service in ways.services))
+            deferred, lifetime_s = " ".join(names), _FROZEN_LIFETIME_S
         case _:
             assert_never(phase)
     disabled = " ".join(f"{port}.inet" for port in closed)
@@ -224,10 +253,6 @@ def _network(cidr: str) -> str:
     """A network as postconf(5) wants it: IPv6 addresses in brackets."""
     address, _, length = cidr.partition("/")
     return f"[{address}]/{length}" if ":" in address else cidr
-
-
-def _relayhost(smarthost: Smarthost | None) -> str:
-    return f"[{smarthost.host}]:{smarthost.port}" if smarthost else ""
 
 
 def _policy(paths: Paths) -> str:

@@ -18,7 +18,7 @@ from typing import Final
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.relay.children import Children
 from smtpfleet.relay.logreader import LogLine, LogReader, Severity
-from smtpfleet.relay.mainconf import Host, render_rehearsal
+from smtpfleet.relay.mainconf import REHEARSAL_RECIPIENT, Host, render_rehearsal
 from smtpfleet.relay.master import Master, StartError
 from smtpfleet.relay.postfix import mail_owner, write
 from smtpfleet.relay.services import REHEARSAL_AS_IS, REHEARSAL_OPEN
@@ -55,7 +55,9 @@ async def rehearse(table: RoutingTable, host: Host, children: Children) -> None:
         path.mkdir(parents=True)
     os.chown(data, *mail_owner())
     data.chmod(0o700)
-    write(render_rehearsal(table, host, queue=queue, data=data), configuration)
+    login = configuration / "login"
+    login.write_text("[127.0.0.1]:1 rehearsal:rehearsal\n")
+    write(render_rehearsal(table, host, queue=queue, data=data, login=login), configuration)
     await _find_unknown(configuration, children)
     try:
         async with aclosing(_Log()) as log:
@@ -103,13 +105,14 @@ async def _perform(master: Master, sockets: Path, log: "_Log") -> None:
     await _converse(sockets / REHEARSAL_AS_IS, ["EHLO rehearsal.invalid", "MAIL FROM:<>", _RECIPIENT, "QUIT"])
     await _converse(
         sockets / REHEARSAL_OPEN,
-        ["EHLO rehearsal.invalid", "MAIL FROM:<>", _RECIPIENT, "DATA", _MESSAGE, "QUIT"],
+        ["EHLO rehearsal.invalid", "MAIL FROM:<>", _RECIPIENT, _OTHER, "DATA", _MESSAGE, "QUIT"],
     )
     async with asyncio.timeout(_ATTEMPT_LIMIT_S):
         await log.attempted.wait()
 
 
 _RECIPIENT: Final = "RCPT TO:<rehearsal@example.invalid>"
+_OTHER: Final = f"RCPT TO:<{REHEARSAL_RECIPIENT}>"
 
 
 class _RefusedError(Exception):
@@ -149,6 +152,7 @@ class _Log:
         self.attempted = asyncio.Event()
         self.complained = asyncio.Event()
         self.complaint = ""
+        self._attempts = 0
         self._reader = LogReader(mask_addresses=True)
         self._write_end = -1
         self._task: asyncio.Task[None] | None = None
@@ -179,7 +183,8 @@ class _Log:
                 self._note(line)
 
     def _note(self, line: LogLine) -> None:
-        if _ATTEMPTED in line.text:
+        self._attempts += _ATTEMPTED in line.text
+        if self._attempts == 2:
             self.attempted.set()
         if not self.complaint and (line.severity in _COMPLAINTS or _CRASH in line.text):
             self.complaint = line.text

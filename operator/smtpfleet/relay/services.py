@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from smtpfleet.api.names import CHECK_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT
+from smtpfleet.relay.nexthop import Service
 from smtpfleet.relay.tlsconf import IMPLICIT_OPTIONS, PLAIN_PORTS
 from smtpfleet.relay.users.conf import SUBMISSION_OPTIONS
+from smtpfleet.relay.ways import master_lines
 
 SMTPD_PROCESSES: Final = 200
 """Sessions at a time and port. Each holds an smtpd and a cleanup, about 1 MB each (measured)."""
@@ -46,8 +48,8 @@ _UNRESTRICTED: Final = (
 HEADER: Final = "# Written by the relay's agent, which overwrites every change.\n"
 
 
-def master_cf(*, size_limit_bytes: int, users: bool = False) -> str:
-    """The services. None is chrooted: a chroot needs copies of resolver files inside the queue."""
+def master_cf(*, size_limit_bytes: int, users: bool = False, services: Iterable[Service] = ()) -> str:
+    """The services, those of next hops last. None is chrooted: that needs copies of resolver files in the queue."""
     size_limit = f"message_size_limit={size_limit_bytes}"
     options = {SUBMISSION_PORT: SUBMISSION_OPTIONS} if users else {}
     clients = [
@@ -57,7 +59,7 @@ def master_cf(*, size_limit_bytes: int, users: bool = False) -> str:
     ]
     clients += _smtpd(SUBMISSIONS_PORT, SMTPD_PROCESSES, [size_limit, *IMPLICIT_OPTIONS])
     check = _smtpd(CHECK_PORT, CHECK_PROCESSES, [size_limit, *_CHECK_OPTIONS])
-    return HEADER + _lines([*clients, *check]) + internal_services()
+    return HEADER + _lines([*clients, *check]) + internal_services() + _lines(master_lines(services))
 
 
 def _smtpd(port: int, processes: int, options: Iterable[str]) -> list[str]:
@@ -97,7 +99,7 @@ def _lines(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def rehearsal_master_cf() -> str:
+def rehearsal_master_cf(tried: Service) -> str:
     """The services of a Postfix without a port, for :func:`smtpfleet.relay.mainconf.render_rehearsal`."""
     services = [f"{REHEARSAL_AS_IS} unix n - n - 1 smtpd", f"{REHEARSAL_OPEN} unix n - n - 1 smtpd"]
-    return HEADER + _lines([*services, *_UNRESTRICTED]) + internal_services()
+    return HEADER + _lines([*services, *_UNRESTRICTED]) + internal_services() + _lines(master_lines([tried]))

@@ -120,6 +120,11 @@ class Paths:
         return self.run / "tls"
 
     @property
+    def delivery(self) -> Path:
+        """Routes as maps, and credentials of next hops."""
+        return self.run / "delivery"
+
+    @property
     def rehearsal(self) -> Path:
         """Where a second, closed Postfix tries a configuration before it is used."""
         return self.run / "rehearsal"

@@ -99,7 +99,7 @@ def test_parameters_that_hold_up_a_guarantee_belong_to_the_operator(parameter: s
 
 
 @pytest.mark.parametrize(
-    "parameter", ["smtp_tls_loglevel", "header_checks", "default_destination_concurrency_limit"]
+    "parameter", ["smtp_tls_loglevel", "header_checks", "default_destination_rate_delay"]
 )
 def test_other_parameters_belong_to_the_user(parameter: str) -> None:
     assert not is_owned(parameter)

@@ -6,6 +6,7 @@ from typing import Any
 
 from smtpfleet.api.agent_status import (
     CertificateStatus,
+    DeliveryStatus,
     Intake,
     PostfixState,
     QueueCounts,
@@ -38,6 +39,7 @@ def answer(name: str, **fields: Any) -> RelayStatus:
         "postfix": PostfixState.RUNNING,
         "table_revision": "none",
         "certificate": CERTIFICATE,
+        "delivery": DeliveryStatus(),
     } | fields
     return RelayStatus(relay=name, **given)
 

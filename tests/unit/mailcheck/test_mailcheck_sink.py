@@ -235,6 +235,8 @@ async def test_counters_tell_who_delivered_and_what_was_refused(running: Running
         "run": running.record.run,
         "arrivals": 1,
         "byClient": {"127.0.0.1": 1},
+        "openSessions": 1,
+        "peakSessions": 1,
         "connections": 1,
         "tempfailed": 1,
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from smtpfleet.api.balancing import BalancingMethod
-from smtpfleet.api.delivery import Smarthost
+from smtpfleet.api.delivery import DeliveryTls, Smarthost
 from smtpfleet.api.routing import (
     DeliveryTable,
     RelayRoute,
@@ -17,13 +17,32 @@ from smtpfleet.api.routing import (
 )
 from smtpfleet.api.submission import TlsMode
 from smtpfleet.relay.mainconf import Configuration, Host, Phase, render, render_rehearsal
+from smtpfleet.relay.nexthop import Credentials, NextHop, next_hop, service
 from smtpfleet.relay.settings import Paths
+from smtpfleet.relay.ways import Ways
 
 FILES: Final = Path(__file__).parent / "golden"
 HOST: Final = Host(name="outbound-relay-0.mail", protocols=("ipv4",), paths=Paths())
 DUAL_STACK: Final = Host(name="outbound-relay-0.mail", protocols=("ipv4", "ipv6"), paths=Paths())
 CHAIN: Final = Path("/run/smtpfleet/tls/0123456789abcdef.pem")
-SMARTHOST: Final = Smarthost(host="smtp.provider.example", port=587)
+SMARTHOST: Final = Smarthost(
+    host="smtp.provider.example", port=587, tls=DeliveryTls.VERIFIED, secret_name="provider"
+)
+MAPS: Final = Path("/run/smtpfleet/delivery")
+OTHER_ACCOUNT: Final = NextHop("smtp.provider.example", 587, DeliveryTls.VERIFIED, "bulk")
+PARTNER: Final = NextHop("mx.partner.example", 465, DeliveryTls.REQUIRED)
+WAYS: Final = Ways(
+    default=next_hop(SMARTHOST).transport,
+    recipients=MAPS / "0123456789abcdef.regexp",
+    senders=MAPS / "fedcba9876543210.regexp",
+    services=(
+        service(next_hop(SMARTHOST), Credentials(MAPS / "a" / "login", MAPS / "a" / "authorities.pem")),
+        service(OTHER_ACCOUNT, Credentials(MAPS / "b" / "login")),
+        service(PARTNER, Credentials()),
+    ),
+    connections=7,
+)
+"""A smarthost, another account of the same provider, and a route with TLS from the first byte."""
 
 
 def table(
@@ -56,8 +75,11 @@ def table(
 
 CONFIGURATIONS: Final[dict[str, Callable[[], Configuration]]] = {
     "open": lambda: render(table(), HOST, Phase.OPEN),
-    "closed": lambda: render(table(smarthost=SMARTHOST), HOST, Phase.CLOSED),
-    "frozen": lambda: render(table(networks=("10.0.0.0/8", "fd00:1::/32")), DUAL_STACK, Phase.FROZEN),
+    "closed": lambda: render(table(), HOST, Phase.CLOSED),
+    "frozen": lambda: render(
+        table(networks=("10.0.0.0/8", "fd00:1::/32")), DUAL_STACK, Phase.FROZEN, ways=WAYS
+    ),
+    "delivery": lambda: render(table(), HOST, Phase.OPEN, ways=WAYS),
     "tls-optional": lambda: render(table(tls=TlsMode.OPTIONAL), HOST, Phase.OPEN, chain=CHAIN),
     "tls-required": lambda: render(table(tls=TlsMode.REQUIRED), HOST, Phase.OPEN, chain=CHAIN),
     "tls-lacking": lambda: render(table(tls=TlsMode.REQUIRED), HOST, Phase.OPEN),
@@ -72,6 +94,7 @@ CONFIGURATIONS: Final[dict[str, Callable[[], Configuration]]] = {
         HOST,
         queue=Path("/run/smtpfleet/rehearsal/queue"),
         data=Path("/run/smtpfleet/rehearsal/data"),
+        login=Path("/run/smtpfleet/rehearsal/configuration/login"),
     ),
 }
 

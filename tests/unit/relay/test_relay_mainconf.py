@@ -15,7 +15,7 @@ from tests.unit.relay.goldens import (
     CONFIGURATIONS,
     FILES,
     HOST,
-    SMARTHOST,
+    WAYS,
     parameters,
     table,
     texts,
@@ -90,6 +90,11 @@ def test_a_freeze_stops_every_delivery_service_there_is() -> None:
     )
 
 
+def test_a_freeze_stops_the_services_of_next_hops_as_well() -> None:
+    deferred = parameters(render(table(), HOST, Phase.FROZEN, ways=WAYS))["defer_transports"].split()
+    assert deferred == [*DELIVERY_SERVICES, *(service.name for service in WAYS.services)]
+
+
 def test_a_freeze_lets_no_message_grow_too_old() -> None:
     rendered = parameters(render(table(), HOST, Phase.FROZEN))
     assert rendered["maximal_queue_lifetime"] == rendered["bounce_queue_lifetime"] == f"{100 * 86400}s"
@@ -101,14 +106,9 @@ def test_what_a_freeze_set_is_gone_when_the_relay_opens_again() -> None:
     assert rendered["maximal_queue_lifetime"] == f"{5 * 86400}s"
 
 
-def test_mail_goes_to_the_smarthosts_address_and_never_to_its_mx() -> None:
-    assert parameters(render(table(smarthost=SMARTHOST), HOST, Phase.OPEN))["relayhost"] == (
-        "[smtp.provider.example]:587"
-    )
-
-
 def test_without_a_smarthost_mail_goes_to_the_mx_of_the_recipient() -> None:
-    assert parameters(render(table(), HOST, Phase.OPEN))["relayhost"] == ""
+    rendered = parameters(render(table(), HOST, Phase.OPEN))
+    assert (rendered["default_transport"], rendered["relayhost"]) == ("smtp", "")
 
 
 def test_a_message_of_the_largest_size_fits_into_a_queue_file_and_the_announced_size_is_exact() -> None:
@@ -126,13 +126,17 @@ def test_a_rehearsal_has_no_port_and_its_mail_reaches_nobody() -> None:
     rehearsal = CONFIGURATIONS["rehearsal"]()
     assert " inet " not in rehearsal.master_cf
     rendered = parameters(rehearsal)
-    assert (rendered["relayhost"], rendered["smtp_bind_address"]) == ("[127.0.0.1]:1", "127.0.0.1")
+    assert (rendered["default_transport"], rendered["relayhost"]) == ("smtp:[127.0.0.1]:1", "")
+    assert rendered["smtp_bind_address"] == "127.0.0.1"
+    assert "smtp_bind_address" not in rehearsal.master_cf
     assert rendered["queue_directory"].startswith("/run/smtpfleet/rehearsal/")
 
 
 def test_users_cannot_lead_a_rehearsal_out() -> None:
     escapes = {"smtp_fallback_relay": "[192.0.2.1]", "smtp_bind_address": "192.0.2.2"}
-    rehearsal = render_rehearsal(table(postfix=escapes), HOST, queue=Path("/queue"), data=Path("/data"))
+    rehearsal = render_rehearsal(
+        table(postfix=escapes), HOST, queue=Path("/queue"), data=Path("/data"), login=Path("/login")
+    )
     rendered = parameters(rehearsal)
     assert (rendered["smtp_fallback_relay"], rendered["smtp_bind_address"]) == ("", "127.0.0.1")
 

@@ -1,0 +1,55 @@
+"""The condition DeliveryReady: what the relays say of the servers that mail is to go to.
+
+Guarantees: the worst of the relays' troubles speaks for the pool; the operator itself reads no user's Secret for this.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from smtpfleet.api.agent_status import DeliveryStatus, NextHopProblem, NextHopTrouble
+from smtpfleet.api.reasons import Reason
+from smtpfleet.domain.conditions import Verdict, listing
+from smtpfleet.domain.facts import Pool
+
+_REASONS: Final = {
+    NextHopProblem.MISSING: Reason.SECRET_MISSING,
+    NextHopProblem.INVALID: Reason.CREDENTIALS_INVALID,
+    NextHopProblem.REFUSED: Reason.CREDENTIALS_REFUSED,
+}
+"""The worst first."""
+
+Reported = tuple[str, DeliveryStatus]
+"""A relay's name and what it says."""
+
+
+def delivery_ready(pool: Pool) -> Verdict:
+    """The verdict on the pool's next hops."""
+    reports = [
+        (relay.name, relay.agent.status.delivery)
+        for relay in pool.relays
+        if relay.exists and relay.agent and relay.agent.status.delivery
+    ]
+    for problem, reason in _REASONS.items():
+        having = {name: found for name, status in reports if (found := _first(status, problem))}
+        if having:
+            return Verdict("False", reason, _message(having))
+    unknown = [name for name, status in reports if status.troubles]
+    if unknown or not reports:
+        names = listing(unknown or (relay.name for relay in pool.relays if relay.exists))
+        return Verdict("Unknown", Reason.NEXT_HOPS_UNKNOWN, f"no report of {names or 'any relay'}")
+    return Verdict("True", Reason.NEXT_HOPS_READY)
+
+
+def _first(status: DeliveryStatus, problem: NextHopProblem) -> NextHopTrouble | None:
+    return next((trouble for trouble in status.troubles if trouble.problem is problem), None)
+
+
+def _message(having: dict[str, NextHopTrouble]) -> str:
+    first = next(iter(having.values()))
+    return f"{listing(having)}: {first.next_hop}: {first.error}; {_meanwhile(list(having.values()))}"
+
+
+def _meanwhile(troubles: Sequence[NextHopTrouble]) -> str:
+    if any(trouble.waiting for trouble in troubles):
+        return "mail for it waits"
+    return "the last good credentials stay in use"

@@ -1,0 +1,66 @@
+"""What the log says of credentials that a server refuses."""
+
+import pytest
+
+from smtpfleet.relay.refusals import Refusals
+
+HEAD = (
+    "4dKZ8x0b3Xz1: to=<j***@example.net>, relay=smtp.provider.example[192.0.2.1]:587, delay=0.4, dsn=4.7.8, "
+)
+REFUSED = (
+    f"{HEAD}status=deferred (SASL authentication failed; server smtp.provider.example[192.0.2.1] said:"
+    " 535 5.7.8 Wrong user name or password)"
+)
+SENT = f"{HEAD}status=sent (250 2.0.0 Ok)"
+SERVER = "smtp.provider.example:587"
+
+
+def after(*lines: str) -> dict[str, str]:
+    refusals = Refusals()
+    for line in lines:
+        refusals.read(line)
+    return dict(refusals.current)
+
+
+def test_a_refusal_is_known_by_server_and_code() -> None:
+    assert after(REFUSED) == {SERVER: "535"}
+
+
+def test_without_a_reply_there_is_no_code() -> None:
+    line = (
+        f"{HEAD}status=deferred (SASL authentication failed; cannot authenticate to server x: no mechanism)"
+    )
+    assert after(line) == {SERVER: ""}
+
+
+def test_a_delivery_ends_it() -> None:
+    assert after(REFUSED, SENT) == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"{HEAD}status=deferred (host smtp.provider.example[192.0.2.1] said: 451 4.3.0 Later)",
+        f"{HEAD}status=bounced (host smtp.provider.example[192.0.2.1] said: 550 5.1.1 Nobody)",
+        "4dKZ8x0b3Xz1: to=<j***@example.net>, relay=none, delay=0, status=deferred (no route)",
+        "connect from unknown[192.0.2.7]",
+    ],
+)
+def test_other_outcomes_change_nothing(line: str) -> None:
+    assert after(line) == {}
+    assert after(REFUSED, line) == {SERVER: "535"}
+
+
+def test_a_delivery_elsewhere_says_nothing_about_this_server() -> None:
+    assert after(REFUSED, SENT.replace(":587", ":25")) == {SERVER: "535"}
+
+
+def test_other_credentials_deserve_a_new_judgement() -> None:
+    refusals = Refusals()
+    refusals.read(REFUSED)
+    refusals.forget(SERVER)
+    assert not refusals.current
+
+
+def test_nothing_but_servers_and_codes_is_kept() -> None:
+    assert "example.net" not in str(after(REFUSED))
