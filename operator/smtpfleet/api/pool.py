@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from pydantic import Field, model_validator
 
-from smtpfleet.api.balancing import Balancing
+from smtpfleet.api.balancing import HIDDEN_CLIENT_RULE, Balancing, hides_clients
 from smtpfleet.api.delivery import Delivery
 from smtpfleet.api.relay_pods import Relay
 from smtpfleet.api.submission import Submission
@@ -51,6 +51,7 @@ _SPEC_RULES: Final = rules(
         "ephemeral cannot be changed, for queues would be left behind: make a new pool",
         field_path=".relay.storage.ephemeral",
     ),
+    HIDDEN_CLIENT_RULE,
 )
 
 
@@ -77,4 +78,10 @@ class SmtpPoolSpec(ApiModel):
         storage, limit = self.relay.storage, self.submission.message_size_limit
         if not storage.ephemeral and size_bytes(storage.size) <= size_bytes(limit):
             raise ValueError(f"relay.storage.size {storage.size} is not larger than one message ({limit})")
+        return self
+
+    @model_validator(mode="after")
+    def _clients_are_seen(self) -> Self:
+        if self.submission.trusted_networks and hides_clients(self.balancing):
+            raise ValueError(HIDDEN_CLIENT_RULE["message"])
         return self

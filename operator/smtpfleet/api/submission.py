@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from smtpfleet.api.sender_domains import SenderDomain
 from smtpfleet.api.values import ApiModel, HostName, SecretName, Size, TrustedNetwork
 
 
@@ -47,3 +48,16 @@ class Submission(ApiModel):
         default="25Mi", description="Largest message accepted, as RFC 1870 SIZE counts it."
     )
     tls: Tls = Field(default_factory=Tls, description="TLS of submission.")
+    allowed_sender_domains: tuple[SenderDomain, ...] = Field(
+        default=(),
+        max_length=128,
+        description="Domains of envelope senders that are taken, from everybody: example.com for itself, .example.com"
+        " for all domains below it. Bounces (the empty sender) always are. Empty: any sender of a permitted client.",
+    )
+    max_connections_per_client: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="Connections that one client address (IPv6: one /64 network) may have open at a time, for the"
+        " whole pool. 0: no limit.",
+    )

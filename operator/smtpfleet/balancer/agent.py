@@ -16,6 +16,7 @@ from smtpfleet.api.agent_status import BalancerStatus, ServerStatus
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.balancer.config import UNCHECKED, render, structure, weights
 from smtpfleet.balancer.files import Files
+from smtpfleet.balancer.place import Place
 from smtpfleet.balancer.runtime import ConfigurationRefusedError, RuntimeCallError, Server
 
 logger = logging.getLogger(__name__)
@@ -66,14 +67,14 @@ class Agent:
     def __init__(
         self,
         *,
-        name: str,
+        place: Place,
         runtime: Runtime,
         files: Files,
         tables: Tables,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._name, self._runtime, self._files, self._tables, self._clock = (
-            name,
+        self._place, self._runtime, self._files, self._tables, self._clock = (
+            place,
             runtime,
             files,
             tables,
@@ -107,7 +108,7 @@ class Agent:
     def status(self) -> BalancerStatus:
         """What ``/status`` answers."""
         return BalancerStatus(
-            balancer=self._name,
+            balancer=self._place.pod,
             table_revision=self._applied.revision if self._applied else "",
             table_error=self._refusal or self._tables.error,
             servers=tuple(self._relays()),
@@ -133,7 +134,7 @@ class Agent:
 
     async def _apply(self, table: RoutingTable) -> None:
         """Write the file, then tell HAProxy; until HAProxy has taken or refused it."""
-        text, before = render(table), self._files.read()
+        text, before = render(table, self._place), self._files.read()
         self._files.write(text)
         while True:
             try:
@@ -153,7 +154,7 @@ class Agent:
     async def _tell(self, table: RoutingTable, text: str) -> None:
         if self._files.is_loaded(text):
             return
-        if self._applied and structure(self._applied) == structure(table):
+        if self._applied and self._structure(self._applied) == self._structure(table):
             old = weights(self._applied)
             changed = {name: weight for name, weight in weights(table).items() if weight != old[name]}
             await self._runtime.set_weights(changed)
@@ -161,6 +162,9 @@ class Agent:
         else:
             await self._runtime.reload()
             self.counters.reloads += 1
+
+    def _structure(self, table: RoutingTable) -> str:
+        return structure(table, self._place)
 
     def _refuse(self, table: RoutingTable, before: str, why: str) -> None:
         if before:
