@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -85,30 +86,10 @@ _ANNOTATION_RULES: Final = rules(
         "annotations that begin with smtpfleet.io/ belong to the operator",
     ),
 )
-_SERVICE_RULES: Final = rules(
-    rule(
-        "size(self.loadBalancerSourceRanges) == 0 || self.type == 'LoadBalancer'",
-        "loadBalancerSourceRanges has a meaning for the type LoadBalancer only",
-        field_path=".loadBalancerSourceRanges",
-    ),
-    rule(
-        "self.loadBalancerClass == '' || self.type == 'LoadBalancer'",
-        "loadBalancerClass has a meaning for the type LoadBalancer only",
-        field_path=".loadBalancerClass",
-    ),
-    rule(
-        "self.type != 'LoadBalancer' || oldSelf.type != 'LoadBalancer'"
-        " || self.loadBalancerClass == oldSelf.loadBalancerClass",
-        "loadBalancerClass cannot be changed while the type is LoadBalancer: change the type first",
-        field_path=".loadBalancerClass",
-    ),
-)
 
 
 class PoolService(ApiModel):
     """The Service that clients connect to."""
-
-    model_config = ApiModel.model_config | {"json_schema_extra": _SERVICE_RULES}
 
     type: ServiceType = Field(
         default=ServiceType.CLUSTER_IP,
@@ -126,10 +107,14 @@ class PoolService(ApiModel):
         " instead. Without a meaning for the type ClusterIP.",
     )
     load_balancer_source_ranges: tuple[Network, ...] = Field(
-        default=(), max_length=64, description="Networks (CIDR) whose hosts the load balancer lets in. Empty: all."
+        default=(),
+        max_length=64,
+        description="Networks (CIDR) whose hosts the load balancer lets in. Empty: all.",
     )
     load_balancer_class: str = Field(
-        default="", max_length=253, description="Which implementation makes the load balancer. Empty: the default."
+        default="",
+        max_length=253,
+        description="Which implementation makes the load balancer. Empty: the default.",
     )
 
     @field_validator("annotations")
@@ -173,21 +158,47 @@ class Balancing(ApiModel):
     )
 
 
-HIDDEN_CLIENT_RULE: Final = rule(
-    "self.balancing.service.type == 'ClusterIP' || self.balancing.service.externalTrafficPolicy == 'Local'"
-    " || self.balancing.acceptProxyProtocol || size(self.submission.trustedNetworks) == 0",
+_SERVICE: Final = "self.balancing.service"
+_BEFORE: Final = "oldSelf.balancing.service"
+_HIDDEN_CLIENTS: Final = (
     "externalTrafficPolicy: Cluster hides who the client is, so with trustedNetworks everybody who reaches the Service"
-    " could relay: use Local, or set acceptProxyProtocol and an outer balancer that sends the PROXY header",
-    field_path=".balancing.service.externalTrafficPolicy",
+    " could relay: use Local, or set acceptProxyProtocol and an outer balancer that sends the PROXY header"
 )
-"""Of the whole spec, because it needs the trusted networks."""
+SERVICE_RULES: Final = (
+    rule(
+        f"{_SERVICE}.type == 'ClusterIP' || {_SERVICE}.externalTrafficPolicy == 'Local'"
+        " || self.balancing.acceptProxyProtocol || size(self.submission.trustedNetworks) == 0",
+        _HIDDEN_CLIENTS,
+        field_path=".balancing.service.externalTrafficPolicy",
+    ),
+    rule(
+        f"size({_SERVICE}.loadBalancerSourceRanges) == 0 || {_SERVICE}.type == 'LoadBalancer'",
+        "loadBalancerSourceRanges has a meaning for the type LoadBalancer only",
+        field_path=".balancing.service.loadBalancerSourceRanges",
+    ),
+    rule(
+        f"{_SERVICE}.loadBalancerClass == '' || {_SERVICE}.type == 'LoadBalancer'",
+        "loadBalancerClass has a meaning for the type LoadBalancer only",
+        field_path=".balancing.service.loadBalancerClass",
+    ),
+    rule(
+        f"{_SERVICE}.type != 'LoadBalancer' || {_BEFORE}.type != 'LoadBalancer'"
+        f" || {_SERVICE}.loadBalancerClass == {_BEFORE}.loadBalancerClass",
+        "loadBalancerClass cannot be changed while the type is LoadBalancer: change the type first",
+        field_path=".balancing.service.loadBalancerClass",
+    ),
+)
+"""Rules of the whole spec: the first needs the trusted networks, and an object with a default cannot have its own."""
 
 
-def hides_clients(balancing: Balancing) -> bool:
-    """Whether the balancers see nodes' addresses instead of clients'."""
+def check_clients_are_seen(balancing: Balancing, trusted_networks: Collection[str]) -> None:
+    """Refuse a Service that would make everybody look like a node of the cluster, where that is enough to relay.
+
+    Raises:
+        ValueError: it would; the message says what to do instead.
+    """
     service = balancing.service
-    return (
-        service.type is not ServiceType.CLUSTER_IP
-        and service.external_traffic_policy is ExternalTrafficPolicy.CLUSTER
-        and not balancing.accept_proxy_protocol
-    )
+    outside = service.type is not ServiceType.CLUSTER_IP
+    hidden = outside and service.external_traffic_policy is ExternalTrafficPolicy.CLUSTER
+    if hidden and trusted_networks and not balancing.accept_proxy_protocol:
+        raise ValueError(_HIDDEN_CLIENTS)

@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from pydantic import Field, model_validator
 
-from smtpfleet.api.balancing import HIDDEN_CLIENT_RULE, Balancing, hides_clients
+from smtpfleet.api.balancing import SERVICE_RULES, Balancing, check_clients_are_seen
 from smtpfleet.api.delivery import Delivery
 from smtpfleet.api.relay_pods import Relay
 from smtpfleet.api.submission import Submission
@@ -51,7 +51,7 @@ _SPEC_RULES: Final = rules(
         "ephemeral cannot be changed, for queues would be left behind: make a new pool",
         field_path=".relay.storage.ephemeral",
     ),
-    HIDDEN_CLIENT_RULE,
+    *SERVICE_RULES,
 )
 
 
@@ -82,6 +82,5 @@ class SmtpPoolSpec(ApiModel):
 
     @model_validator(mode="after")
     def _clients_are_seen(self) -> Self:
-        if self.submission.trusted_networks and hides_clients(self.balancing):
-            raise ValueError(HIDDEN_CLIENT_RULE["message"])
+        check_clients_are_seen(self.balancing, self.submission.trusted_networks)
         return self

@@ -40,7 +40,7 @@ def limited(table: RoutingTable) -> bool:
 
 
 def settings(place: Place) -> tuple[str, ...]:
-    """Lines of the section ``global``. The two HAProxys of a pod load one file: each learns by the environment who it is."""
+    """Lines of the section ``global``. Both HAProxys of a pod load one file: the environment tells each who it is."""
     return (f'localpeer "{_name(place.pod, f"${{{HEALTH_PORT_VARIABLE}}}")}"',)
 
 

@@ -14,7 +14,8 @@ from smtpfleet.api.routing import RoutingTable
 
 HEADER_S: Final = 5
 """Time for a PROXY header, which an outer balancer sends at once."""
-NOBODY: Final = "0.0.0.0"  # noqa: S104 - an address that no client has, not one to listen on
+NOBODY: Final = "0.0.0.0"
+"""An address that no client has."""
 _PORTS: Final = (SMTP_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from smtpfleet.api import names
-from smtpfleet.api.routing import RoutingTable, TableError, parse_table
+from smtpfleet.api.routing import BalancerPeer, RoutingTable, TableError, parse_table
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.domain import facts
 from smtpfleet.resources import balancer, relay
@@ -33,6 +33,10 @@ def pool_facts(pool: Pool, stored: Object, children: Children, report: Reports) 
         paused=is_paused(stored),
         relays=_relays(pool, ours, report),
         balancer=_balancer(pool, ours),
+        balancer_pods=tuple(
+            BalancerPeer(name=pod["metadata"]["name"], address=pod["status"]["podIP"])
+            for pod in balancer_pods(children)
+        ),
         table=_table(pool, ours),
         previous=stored_status(stored),
     )
@@ -59,6 +63,18 @@ def relay_pods(children: Children) -> dict[str, list[Object]]:
         if name and (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}:
             result.setdefault(name, []).append(pod)
     return result
+
+
+def balancer_pods(children: Children) -> list[Object]:
+    """Pods of balancers that have an address and may run, by name."""
+    found = [
+        pod
+        for pod in children.get("Pod", ())
+        if _labels(pod).get(names.COMPONENT_LABEL) == names.COMPONENT_BALANCER
+        and (pod.get("status") or {}).get("podIP")
+        and pod["status"].get("phase") not in {"Succeeded", "Failed"}
+    ]
+    return sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
 
 
 def _relays(pool: Pool, ours: Children, report: Reports) -> tuple[facts.Relay, ...]:

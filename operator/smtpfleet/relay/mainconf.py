@@ -13,7 +13,7 @@ from typing import Final, assert_never
 
 from smtpfleet.api.delivery import Smarthost
 from smtpfleet.api.routing import RoutingTable
-from smtpfleet.relay import tlsconf
+from smtpfleet.relay import senders, tlsconf
 from smtpfleet.relay.services import DELIVERY_SERVICES, HEADER, master_cf, rehearsal_master_cf
 from smtpfleet.relay.settings import Paths
 from smtpfleet.relay.tlsconf import CLIENT_PORTS
@@ -152,7 +152,10 @@ def owned(table: RoutingTable, host: Host, phase: Phase, *, chain: Path | None =
             "smtpd_upstream_proxy_timeout": "5s",
             # Not delayed to RCPT: the agent is asked once a message, and a session it ends has lost nothing.
             "smtpd_delay_reject": "no",
-            "smtpd_sender_restrictions": tlsconf.refusal(table.submission.tls, chain) or _policy(host.paths),
+            "smtpd_sender_restrictions": _restrictions(
+                tlsconf.refusal(table.submission.tls, chain) or _policy(host.paths),
+                senders.restriction(table.submission.allowed_sender_domains),
+            ),
             # Limits per client belong to the balancers, which see the whole pool.
             "smtpd_client_connection_count_limit": "0",
             # RFC 5321 line ends and command order, without exceptions: against SMTP smuggling.
@@ -202,6 +205,10 @@ def _network(cidr: str) -> str:
 
 def _relayhost(smarthost: Smarthost | None) -> str:
     return f"[{smarthost.host}]:{smarthost.port}" if smarthost else ""
+
+
+def _restrictions(*entries: str) -> str:
+    return ", ".join(entry for entry in entries if entry)
 
 
 def _policy(paths: Paths) -> str:

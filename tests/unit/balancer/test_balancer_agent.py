@@ -14,6 +14,7 @@ from smtpfleet.balancer.agent import STALLED_S, Agent
 from smtpfleet.balancer.config import render
 from smtpfleet.balancer.files import Files
 from smtpfleet.balancer.metrics import registry
+from smtpfleet.balancer.place import Place
 from smtpfleet.balancer.runtime import ConfigurationRefusedError, RuntimeCallError, Server
 from tests.unit.balancer.goldens import table
 
@@ -75,7 +76,7 @@ async def running(directory: Path) -> AsyncIterator[Stage]:
     files, tables = Files(directory), Tables()
     haproxy = ScriptedHaproxy(files)
     loop = asyncio.get_running_loop()
-    agent = Agent(name="b-0", runtime=haproxy, files=files, tables=tables, clock=loop.time)
+    agent = Agent(place=Place(), runtime=haproxy, files=files, tables=tables, clock=loop.time)
     work = [asyncio.create_task(agent.follow()), asyncio.create_task(agent.watch())]
     try:
         yield Stage(agent, haproxy, tables, files)
