@@ -97,7 +97,8 @@ async def _converse(plan: Plan, client: str) -> Connection:
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
         if client:
-            writer.write(encode_proxy_header((client, _PORT), (host, int(port))))
+            target = "2001:db8::1" if ":" in client else "198.51.100.1"
+            writer.write(encode_proxy_header((client, _PORT), (target, int(port))))
         banner = (await reader.readline()).decode(errors="replace").strip()
         waited_s = round(time.monotonic() - began, 3)
         if not banner.startswith("220"):

@@ -62,17 +62,15 @@ def _try(attempt: Attempt) -> Answer:
             connection.sendall(bytes.fromhex(attempt.first))
             with connection.makefile("rb") as lines:
                 reply = _reply(lines)
-                for stage, command in (
-                    ("EHLO", "EHLO attempts.test"),
-                    ("MAIL", f"MAIL FROM:{attempt.sender}{attempt.options}"),
-                    ("RCPT", f"RCPT TO:{attempt.recipient}"),
+                for command in (
+                    "EHLO attempts.test",
+                    f"MAIL FROM:{attempt.sender}{attempt.options}",
+                    f"RCPT TO:{attempt.recipient}",
                 ):
                     if reply[:1] != "2":
                         break
                     connection.sendall(f"{command}\r\n".encode())
-                    reply = _reply(lines)
-                else:
-                    stage = "RCPT"
+                    stage, reply = command[:4], _reply(lines)
     except OSError as error:
         reply = f"000 {type(error).__name__}"
     waited_s = round(time.monotonic() - began, 2)
@@ -86,4 +84,5 @@ def _reply(lines: BinaryIO) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps([asdict(_try(Attempt(**given))) for given in json.load(sys.stdin)]))
+    answers = [asdict(_try(Attempt(**given))) for given in json.load(sys.stdin)]
+    sys.stdout.write(json.dumps(answers))

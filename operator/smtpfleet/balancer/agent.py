@@ -14,7 +14,8 @@ from typing import Final, Protocol
 
 from smtpfleet.api.agent_status import BalancerStatus, ServerStatus
 from smtpfleet.api.routing import RoutingTable
-from smtpfleet.balancer.config import UNCHECKED, render, structure, weights
+from smtpfleet.balancer.backups import BACKUPS
+from smtpfleet.balancer.config import BACKEND, UNCHECKED, render, structure, weights
 from smtpfleet.balancer.files import Files
 from smtpfleet.balancer.place import Place
 from smtpfleet.balancer.runtime import ConfigurationRefusedError, RuntimeCallError, Server
@@ -31,8 +32,8 @@ STALLED_S: Final = 30.0
 class Runtime(Protocol):
     """What the agent needs of HAProxy; :class:`smtpfleet.balancer.runtime.Haproxys` is the one of production."""
 
-    async def servers(self) -> tuple[Server, ...]:
-        """Every server of the backend."""
+    async def servers(self, backend: str = BACKEND) -> tuple[Server, ...]:
+        """Every server of a backend."""
 
     async def set_weights(self, weights: dict[str, int]) -> None:
         """Change weights at run time."""
@@ -84,6 +85,7 @@ class Agent:
         self._refusal = ""
         self._watched_s = clock()
         self.servers: tuple[Server, ...] = ()
+        self.backups: tuple[Server, ...] = ()
         self.counters = Counters()
 
     async def follow(self) -> None:
@@ -99,8 +101,9 @@ class Agent:
         while True:
             try:
                 self.servers = await self._runtime.servers()
+                self.backups = await self._look_at_backups()
             except RuntimeCallError as error:
-                self.servers = ()
+                self.servers = self.backups = ()
                 logger.debug("HAProxy cannot be asked", extra={"error": str(error)})
             self._watched_s = self._clock()
             await asyncio.sleep(POLL_S)
@@ -112,7 +115,15 @@ class Agent:
             table_revision=self._applied.revision if self._applied else "",
             table_error=self._refusal or self._tables.error,
             servers=tuple(self._relays()),
+            backups=tuple(map(_shown, self.backups)),
+            on_backups=self.on_backups,
         )
+
+    @property
+    def on_backups(self) -> bool:
+        """Whether backups take the connections, because no relay is available."""
+        relays = any(server.available for server in self.servers if not server.name.endswith(UNCHECKED))
+        return not relays and any(server.available for server in self.backups)
 
     def healthy(self) -> str:
         """Why the agent must be started anew; empty while it works."""
@@ -128,9 +139,11 @@ class Agent:
     def _relays(self) -> Iterator[ServerStatus]:
         for server in self.servers:
             if not server.name.endswith(UNCHECKED):
-                yield ServerStatus(
-                    name=server.name, state=server.status, weight=server.weight, sessions=server.sessions
-                )
+                yield _shown(server)
+
+    async def _look_at_backups(self) -> tuple[Server, ...]:
+        table = self._applied
+        return await self._runtime.servers(BACKUPS) if table and table.balancing.backups else ()
 
     async def _apply(self, table: RoutingTable) -> None:
         """Write the file, then tell HAProxy; until HAProxy has taken or refused it."""
@@ -172,3 +185,7 @@ class Agent:
         self._refusal = why
         self.counters.refused_tables += 1
         logger.error("HAProxy refused the routing table", extra={"revision": table.revision, "error": why})
+
+
+def _shown(server: Server) -> ServerStatus:
+    return ServerStatus(name=server.name, state=server.status, weight=server.weight, sessions=server.sessions)

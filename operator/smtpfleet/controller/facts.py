@@ -19,8 +19,12 @@ Children = Mapping[str, Sequence[Object]]
 Reports = Callable[[str], facts.AgentReport | None]
 
 
-def pool_facts(pool: Pool, stored: Object, children: Children, report: Reports) -> facts.Pool:
-    """Everything known of a pool. ``stored`` is the SmtpPool itself, ``report`` gives agents' answers."""
+def pool_facts(
+    pool: Pool, stored: Object, children: Children, report: Reports, *, on_backups: bool = False
+) -> facts.Pool:
+    """Everything known of a pool. ``stored`` is the SmtpPool itself, ``report`` gives the relays' agents' answers,
+    ``on_backups`` is the balancers'.
+    """
     ours = {
         kind: [thing for thing in things if kind == "Pod" or is_ours(pool.name, pool.uid, thing)]
         for kind, things in children.items()
@@ -37,6 +41,7 @@ def pool_facts(pool: Pool, stored: Object, children: Children, report: Reports) 
             BalancerPeer(name=pod["metadata"]["name"], address=pod["status"]["podIP"])
             for pod in balancer_pods(children)
         ),
+        on_backups=on_backups,
         table=_table(pool, ours),
         previous=stored_status(stored),
     )

@@ -121,6 +121,8 @@ class Pool:
     balancer: Deployment | None = None
     balancer_pods: tuple[BalancerPeer, ...] = ()
     """The balancers' pods that have an address, by name; those that leave still have sessions."""
+    on_backups: bool = False
+    """A balancer says that no relay is available and a backup takes the connections."""
     table: RoutingTable | None = None
     """The routing table that the agents can read now."""
     previous: SmtpPoolStatus = field(default_factory=SmtpPoolStatus)

@@ -58,7 +58,10 @@ def render(table: RoutingTable, host: Host, phase: Phase, *, chain: Path | None 
     parameters = overridable(table) | table.postfix | owned(table, host, phase, chain=chain)
     return Configuration(
         main_cf=_main_cf(parameters),
-        master_cf=master_cf(size_limit_bytes=table.submission.message_size_limit_bytes),
+        master_cf=master_cf(
+            size_limit_bytes=table.submission.message_size_limit_bytes,
+            any_family=bool(table.balancing.proxy_protocol_sources),
+        ),
     )
 
 
