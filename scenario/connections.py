@@ -70,6 +70,19 @@ def connect(kube: Kube, plan: Plan, *, timeout_s: float = 300) -> list[Connectio
     return [Connection(**found) for found in json.loads(done.stdout)]
 
 
+def relays_of(connections: Sequence[Connection]) -> dict[str, set[str]]:
+    """The relays that each client had."""
+    found: dict[str, set[str]] = {}
+    for connection in connections:
+        found.setdefault(connection.client, set()).add(connection.relay)
+    return found
+
+
+def addresses(number: int) -> list[str]:
+    """Different client addresses, of the range for benchmarks (RFC 2544)."""
+    return [f"198.18.{n // 250}.{n % 250 + 1}" for n in range(number)]
+
+
 async def carry_out(plan: Plan) -> list[Connection]:
     """One connection after the other is begun, as the plan allows."""
     slots = asyncio.Semaphore(plan.at_once)

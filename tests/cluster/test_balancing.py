@@ -18,7 +18,7 @@ from mailcheck.checker import check
 from mailcheck.model import Attempt as Sent
 from scenario.accounts import of_this_run
 from scenario.cluster import Local
-from scenario.connections import Connection, Plan, connect
+from scenario.connections import Connection, Plan, addresses, connect, relays_of
 from scenario.kube import Object, wait_until
 from scenario.load import Shape, Step, run
 from scenario.stage import CLUSTER_NETWORKS, Stage
@@ -94,10 +94,6 @@ def _wait_weights(stage: Stage, weights: dict[str, int]) -> None:
     wait_until(seen, timeout_s=30)
 
 
-def _addresses(number: int) -> list[str]:
-    return [f"198.18.{n // 250}.{n % 250 + 1}" for n in range(number)]
-
-
 def test_haproxy_takes_every_configuration_of_the_golden_files(stage: Stage) -> None:
     """In a balancer's pod, which has the scripts and the environment."""
     pod = stage.pods("balancer")[0].name
@@ -123,7 +119,7 @@ def test_round_robin_splits_by_weight(stage: Stage) -> None:
 
 
 def test_a_client_address_keeps_its_relay_and_a_relay_less_moves_only_its_own(stage: Stage) -> None:
-    clients = _addresses(200)
+    clients = addresses(200)
     _change(stage, method="SourceAddress")
     before = _relays(_connect(stage, clients * 3))
     assert set(before) == set(clients)
@@ -141,10 +137,8 @@ def test_a_client_address_keeps_its_relay_and_a_relay_less_moves_only_its_own(st
 
 def _relays(connections: Sequence[Connection]) -> dict[str, str]:
     """The relay of each client, who must have had one only."""
-    found: dict[str, set[str]] = {}
-    for connection in connections:
-        assert connection.relay, connection
-        found.setdefault(connection.client, set()).add(connection.relay)
+    found = relays_of(connections)
+    assert "" not in set().union(*found.values())
     assert {client: relays for client, relays in found.items() if len(relays) > 1} == {}
     return {client: relays.pop() for client, relays in found.items()}
 
