@@ -19,8 +19,8 @@ from smtpfleet.balancer.place import Place
 
 FORGET: Final = "10m"
 """A session without news for so long counts only where it is open."""
-CLIENTS: Final = "100k"
-"""Clients that a table remembers."""
+CLIENTS: Final = "20k"
+"""Clients that a table remembers: more than one HAProxy can have connections (maxconn), and at most some 4 MB."""
 _PEERS: Final = "balancers"
 HEAD: Final = f"peers {_PEERS}"
 _CLIENT: Final = "src,ipmask(32,64)"

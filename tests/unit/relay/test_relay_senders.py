@@ -4,7 +4,10 @@ import re
 
 import pytest
 
+from smtpfleet.api.routing import BalancingTable
+from smtpfleet.relay.mainconf import Phase, owned, render
 from smtpfleet.relay.senders import restriction
+from tests.unit.relay.goldens import HOST, table
 
 LISTED = ("example.com", ".Example.org", "xn--bcher-kva.example")
 
@@ -68,3 +71,22 @@ def test_dollars_are_doubled_because_main_cf_expands_single_ones() -> None:
 
 def test_a_name_that_is_no_internationalised_one_is_still_compared_as_it_stands() -> None:
     assert _answer("a@xn--\u002d.example", "xn---.example") == "DUNNO"
+
+
+def test_senders_are_judged_besides_whatever_else_is_asked_at_mail() -> None:
+    made = table()
+    allowed = made.submission.model_copy(update={"allowed_sender_domains": ("example.com",)})
+    before, after = (
+        owned(given, HOST, Phase.OPEN)["smtpd_sender_restrictions"]
+        for given in (made, made.model_copy(update={"submission": allowed}))
+    )
+    assert after == f"{before}, {restriction(['example.com'])}"
+
+
+def test_clients_of_both_families_are_let_in_where_an_outer_balancer_tells_of_them() -> None:
+    told = BalancingTable(proxy_protocol_sources=("192.0.2.0/28",))
+    found = render(table().model_copy(update={"balancing": told}), HOST, Phase.OPEN).master_cf
+    clients = found[: found.index("\n10026 ")]
+    assert clients.count("  -o inet_protocols=all\n") == 3
+    assert "inet_protocols=all" not in render(table(), HOST, Phase.OPEN).master_cf
+    assert found.count("inet_protocols=all") == 3
