@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from bench import failover, footprint, throughput, users
+from bench import backups, balancing, failover, footprint, throughput, users
 from bench.report import Report, Series, describe_machine, render_report, write_json
 from scenario.cluster import Local, current, install
 from scenario.load import ROOT
@@ -52,6 +52,7 @@ def _failover(local: Local, runs: int) -> Report:
         stage.pool(replicas=RELAYS)
         results = failover.alternate(stage, (failover.NO_FAULT, *failover.CASES), runs=runs, relays=RELAYS)
         results += failover.without_operator(stage, runs=runs, relays=RELAYS)
+        results += backups.with_backups(stage, runs=runs, relays=RELAYS)
     series = []
     for result in results:
         case = result.case
@@ -155,11 +156,43 @@ def _users(local: Local, runs: int) -> Report:
     )
 
 
+def _balancing(local: Local, runs: int) -> Report:
+    with _stage(local) as stage:
+        splits, affinity = balancing.measure(stage, runs=runs)
+    whole = sum(balancing.WEIGHTS.values())
+    series = [
+        Series(
+            name=f"{split.method}: weight {weight}",
+            unit="%",
+            values=tuple(100 * share for share in split.shares[name]),
+            bar=f"{100 * weight / whole:.2f}" + (" ± 5 % of it" if split.method == "RoundRobin" else ""),
+        )
+        for split in splits
+        for name, weight in balancing.WEIGHTS.items()
+    ]
+    for name, values, asked in (
+        ("clients with more than one relay", affinity.unfaithful, "0"),
+        ("clients that moved with a relay less", affinity.moved, ""),
+        ("of them, clients of other relays", affinity.moved_needlessly, "0"),
+    ):
+        series.append(
+            Series(name=f"SourceAddress: {name}", unit="clients", values=tuple(map(float, values)), bar=asked)
+        )
+    return _report(
+        "Balancing: how connections are split",
+        series,
+        connections=balancing.CONNECTIONS,
+        clients=balancing.CLIENTS,
+        balancers=2,
+    )
+
+
 BENCHMARKS: Final[dict[str, Callable[[Local, int], Report]]] = {
     "footprint": _footprint,
     "throughput": _throughput,
     "failover": _failover,
     "users": _users,
+    "balancing": _balancing,
 }
 
 if __name__ == "__main__":

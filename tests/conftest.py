@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from scenario.cluster import Local, current, install
 from testbed.handle import ClusterHandle
@@ -18,6 +19,9 @@ _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 _NAME = os.environ.get("CLUSTER_NAME") or "smtpfleet-test"
 os.environ["CLUSTER_NAME"] = f"{_NAME}-{_WORKER}" if _WORKER else _NAME
 _SHORT_CHAOS = 3
+# How long an example takes is the machine's business.
+settings.register_profile("smtpfleet", deadline=None)
+settings.load_profile("smtpfleet")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,6 +11,8 @@ EVERYTHING: dict[str, Any] = {
         "messageSizeLimit": "10Mi",
         "tls": {"mode": "Required", "secretName": "relay.example.com"},
         "authentication": {"secretName": "outbound-users"},
+        "allowedSenderDomains": ["example.com", ".example.com"],
+        "maxConnectionsPerClient": 20,
     },
     "delivery": {
         "smarthost": {
@@ -33,7 +35,23 @@ EVERYTHING: dict[str, Any] = {
         "maxConnectionsPerDestination": 50,
         "queueLifetime": "1d12h",
     },
-    "balancing": {"method": "SourceAddress", "replicas": 3},
+    "balancing": {
+        "method": "SourceAddress",
+        "replicas": 3,
+        "acceptProxyProtocol": True,
+        "proxyProtocolSources": ["192.0.2.0/28"],
+        "backups": [
+            {"host": "smtp.provider.example"},
+            {"host": "other.mail.svc", "port": 587, "submissionsPort": 465, "proxyProtocol": True},
+        ],
+        "service": {
+            "type": "LoadBalancer",
+            "annotations": {"example.net/size": "small"},
+            "externalTrafficPolicy": "Cluster",
+            "loadBalancerSourceRanges": ["198.51.100.0/24"],
+            "loadBalancerClass": "example.net/lb",
+        },
+    },
     "relay": {
         "image": "registry.example.com/relay@sha256:" + "0" * 64,
         "storage": {"size": "20Gi", "storageClassName": "fast", "ephemeral": False},
@@ -68,6 +86,16 @@ def smarthost(**fields: Any) -> dict[str, Any]:
 def routes(*given: dict[str, Any]) -> dict[str, Any]:
     """The smallest spec with these routes."""
     return {**TRUSTED, "delivery": {"routes": list(given)}}
+
+
+def balancing(**fields: Any) -> dict[str, Any]:
+    """The smallest spec with these fields of its balancing."""
+    return {**TRUSTED, "balancing": fields}
+
+
+def submission(**fields: Any) -> dict[str, Any]:
+    """The smallest spec with these fields of its submission."""
+    return {"submission": {**TRUSTED["submission"], **fields}}
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -228,4 +256,60 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown deletion policy": ({**TRUSTED, "deletionPolicy": "Burn"}, 'Unsupported value: "Burn"'),
     "unknown field": ({**TRUSTED, "replica": 3}, 'unknown field "spec.replica"'),
     "unknown field below": (relay(storage={"sise": "2Gi"}), 'unknown field "spec.relay.storage.sise"'),
+    "header from anywhere": (
+        balancing(acceptProxyProtocol=True, proxyProtocolSources=["0.0.0.0/0"]),
+        "the pool would be an open relay",
+    ),
+    "header from half of the Internet": (
+        balancing(acceptProxyProtocol=True, proxyProtocolSources=["10.0.0.0/8", "128.0.0.0/1"]),
+        "proxyProtocolSources[1]",
+    ),
+    "header from nobody": (
+        balancing(acceptProxyProtocol=True, proxyProtocolSources=[]),
+        "should have at least 1 items",
+    ),
+    "hidden clients, load balancer": (
+        balancing(service={"type": "LoadBalancer", "externalTrafficPolicy": "Cluster"}),
+        "hides who the client is",
+    ),
+    "hidden clients, node port": (
+        balancing(service={"type": "NodePort", "externalTrafficPolicy": "Cluster"}),
+        "set acceptProxyProtocol and an outer balancer",
+    ),
+    "unknown type of Service": (balancing(service={"type": "ExternalName"}), "Unsupported value"),
+    "source ranges of a node port": (
+        balancing(service={"type": "NodePort", "loadBalancerSourceRanges": ["192.0.2.0/24"]}),
+        "for the type LoadBalancer only",
+    ),
+    "source range that is none": (
+        balancing(service={"type": "LoadBalancer", "loadBalancerSourceRanges": ["192.0.2.1"]}),
+        "not a network",
+    ),
+    "class of no load balancer": (
+        balancing(service={"loadBalancerClass": "example.net/lb"}),
+        "for the type LoadBalancer only",
+    ),
+    "annotation of the operator": (
+        balancing(service={"annotations": {"smtpfleet.io/applied": "x"}}),
+        "belong to the operator",
+    ),
+    "annotation without a name": (
+        balancing(service={"annotations": {"a b": "x"}}),
+        "not a key of an annotation",
+    ),
+    "backup without a host": (balancing(backups=[{"port": 25}]), "host: Required value"),
+    "backup with a line break": (balancing(backups=[{"host": "a\n server evil"}]), "not a host name"),
+    "backup, port 0": (balancing(backups=[{"host": "a", "port": 0}]), "greater than or equal to 1"),
+    "too many backups": (balancing(backups=[{"host": "a"}] * 9), "must have at most 8 items"),
+    "sender domain with an @": (submission(allowedSenderDomains=["a@example.com"]), "not a domain"),
+    "sender domain with a star": (
+        submission(allowedSenderDomains=["*.example.com"]),
+        "write example.com for itself",
+    ),
+    "sender domain in its own script": (submission(allowedSenderDomains=["bücher.example"]), "as xn--"),
+    "sender domain with a pattern": (
+        submission(allowedSenderDomains=["example.com$/ OK }, { /"]),
+        "not a domain",
+    ),
+    "negative limit": (submission(maxConnectionsPerClient=-1), "greater than or equal to 0"),
 }

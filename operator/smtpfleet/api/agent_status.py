@@ -176,3 +176,6 @@ class BalancerStatus(_StatusModel):
     table_revision: str = ""
     table_error: str = ""
     servers: tuple[ServerStatus, ...] = ()
+    backups: tuple[ServerStatus, ...] = ()
+    on_backups: bool = False
+    """No relay is available, and a backup takes the connections."""

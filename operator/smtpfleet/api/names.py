@@ -38,6 +38,9 @@ HTTP_PORT: Final = 8080
 # agent: /healthz for the kubelet, /metrics of HAProxy itself.
 HAPROXY_HEALTH_PORTS: Final = {"haproxy": 8404, "haproxy-twin": 8405}
 
+PEER_PORTS: Final = {"haproxy": 8414, "haproxy-twin": 8415}
+"""Where the HAProxys of a pool tell each other how many connections clients have open."""
+
 BALANCER_RUN_DIRECTORY: Final = "/run/smtpfleet"
 """Shared by the HAProxys and their agent: the configuration and the sockets of workers and masters."""
 HEALTH_PORT_VARIABLE: Final = "SMTPFLEET_HEALTH_PORT"

@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from pydantic import Field, model_validator
 
-from smtpfleet.api.balancing import Balancing
+from smtpfleet.api.balancing import SERVICE_RULES, Balancing, check_clients_are_seen
 from smtpfleet.api.delivery import Delivery
 from smtpfleet.api.relay_pods import Relay
 from smtpfleet.api.submission import Submission, TlsMode
@@ -57,6 +57,7 @@ _SPEC_RULES: Final = rules(
         "ephemeral cannot be changed, for queues would be left behind: make a new pool",
         field_path=".relay.storage.ephemeral",
     ),
+    *SERVICE_RULES,
 )
 
 
@@ -89,4 +90,9 @@ class SmtpPoolSpec(ApiModel):
     def _users_have_tls(self) -> Self:
         if self.submission.authentication.secret_name and self.submission.tls.mode is TlsMode.NONE:
             raise ValueError("users need TLS, or their passwords would be sent in clear")
+        return self
+
+    @model_validator(mode="after")
+    def _clients_are_seen(self) -> Self:
+        check_clients_are_seen(self.balancing, self.submission.trusted_networks)
         return self

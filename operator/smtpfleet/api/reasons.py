@@ -35,6 +35,7 @@ class Reason(StrEnum):
     RELAYS_NOT_READY = "RelaysNotReady"
     NO_RELAY_AVAILABLE = "NoRelayAvailable"
     RELAYS_AVAILABLE = "RelaysAvailable"
+    BACKUPS_IN_USE = "BackupsInUse"
     BALANCERS_NOT_READY = "BalancersNotReady"
     PROGRESSING = "Progressing"
     ROLLING_OUT = "RollingOut"

@@ -14,9 +14,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
-from smtpfleet.api.balancing import BalancingMethod
+from smtpfleet.api.balancing import Backup, BalancingMethod
 from smtpfleet.api.delivery import Route, Smarthost
 from smtpfleet.api.postfix_parameters import is_owned, is_parameter_name
+from smtpfleet.api.sender_domains import SenderDomain
 from smtpfleet.api.submission import TlsMode
 from smtpfleet.api.values import HostName, SecretName, TrustedNetwork
 
@@ -80,6 +81,38 @@ class SubmissionTable(_TableModel):
     message_size_limit_bytes: int = Field(gt=0)
     tls: SubmissionTls = SubmissionTls()
     authentication: SubmissionAuthentication = SubmissionAuthentication()
+    allowed_sender_domains: tuple[SenderDomain, ...] = ()
+    """None: any sender."""
+    max_connections_per_client: int = Field(default=0, ge=0)
+    """0: no limit."""
+
+
+class BackupRoute(Backup):
+    """A backup of the spec in the table: an agent ignores what a later operator says about it."""
+
+    model_config = Backup.model_config | {"extra": "ignore", "from_attributes": True}
+
+
+class BalancerPeer(_TableModel):
+    """A balancer's pod, for the other balancers of the pool."""
+
+    name: OneLine = Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
+    address: str
+
+    @field_validator("address")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        return str(ipaddress.ip_address(value))
+
+
+class BalancingTable(_TableModel):
+    """What the balancers do besides choosing relays. A table without it is of an operator that knew none of this."""
+
+    proxy_protocol_sources: tuple[TrustedNetwork, ...] = ()
+    """None: clients send no PROXY header."""
+    backups: tuple[BackupRoute, ...] = ()
+    peers: tuple[BalancerPeer, ...] = ()
+    """The balancers, where they have something to tell each other; else none."""
 
 
 class SmarthostRoute(Smarthost):
@@ -133,6 +166,7 @@ class RoutingTable(_TableModel):
     relays: tuple[RelayRoute, ...] = ()
     secrets: tuple[Annotated[SecretName, Field(min_length=1)], ...] = ()
     """Every Secret that a relay's agent may read and is to follow."""
+    balancing: BalancingTable = BalancingTable()
 
     @field_validator("postfix")
     @classmethod

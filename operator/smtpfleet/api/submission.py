@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from smtpfleet.api.sender_domains import SenderDomain
 from smtpfleet.api.values import ApiModel, HostName, SecretName, Size, TrustedNetwork
 
 
@@ -60,4 +61,17 @@ class Submission(ApiModel):
     tls: Tls = Field(default_factory=Tls, description="TLS of submission.")
     authentication: Authentication = Field(
         default_factory=Authentication, description="Users who may hand in mail with a password."
+    )
+    allowed_sender_domains: tuple[SenderDomain, ...] = Field(
+        default=(),
+        max_length=128,
+        description="Domains of envelope senders that are taken, from everybody: example.com for itself, .example.com"
+        " for all domains below it. Bounces (the empty sender) always are. Empty: any sender of a permitted client.",
+    )
+    max_connections_per_client: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="Connections that one client address (IPv6: one /64 network) may have open at a time, for the"
+        " whole pool. 0: no limit.",
     )

@@ -11,11 +11,11 @@ from smtpfleet import logs
 from smtpfleet.api.names import HTTP_PORT, ROUTING_DIRECTORY, ROUTING_KEY, routing_name
 from smtpfleet.api.routing import TableError, parse_table
 from smtpfleet.balancer.agent import Agent
-from smtpfleet.balancer.config import render
+from smtpfleet.balancer.config import SCRIPTS, render
 from smtpfleet.balancer.files import Files
 from smtpfleet.balancer.metrics import registry
+from smtpfleet.balancer.place import Place, cluster_domain
 from smtpfleet.balancer.runtime import Haproxys
-from smtpfleet.balancer.sessions import SCRIPT
 from smtpfleet.balancer.settings import Settings, SettingsError, read_settings
 from smtpfleet.feed.access import in_cluster
 from smtpfleet.feed.table import TableFollower
@@ -23,17 +23,27 @@ from smtpfleet.feed.web import serve
 
 logger = logging.getLogger(__name__)
 TABLE_FILE = Path(ROUTING_DIRECTORY) / ROUTING_KEY
+RESOLV_CONF = Path("/etc/resolv.conf")
 
 
-def render_first() -> None:
+def place_of(settings: Settings) -> Place:
+    """Where this pod is.
+
+    Raises:
+        OSError: the kubelet gave it no resolv.conf.
+    """
+    return Place(settings.pod, settings.address, cluster_domain(RESOLV_CONF.read_text()))
+
+
+def render_first(settings: Settings) -> None:
     """Write the configuration that HAProxy starts with, from the mounted table.
 
     Raises:
         OSError: no table is mounted.
         TableError: it is not one.
     """
-    files, text = Files(), render(parse_table(TABLE_FILE.read_text()))
-    files.write_script(SCRIPT)
+    files, text = Files(), render(parse_table(TABLE_FILE.read_text()), place_of(settings))
+    files.write_scripts(SCRIPTS)
     files.write(text)
     files.note_loaded(text)
 
@@ -46,7 +56,7 @@ async def run(settings: Settings) -> None:
         file=TABLE_FILE,
         api=in_cluster(os.environ),
     )
-    agent = Agent(name=settings.pod, runtime=Haproxys.of_pod(), files=Files(), tables=tables)
+    agent = Agent(place=place_of(settings), runtime=Haproxys.of_pod(), files=Files(), tables=tables)
     server = await serve(
         port=HTTP_PORT,
         status=agent.status,
@@ -71,7 +81,7 @@ def main() -> int:
     try:
         match sys.argv[1:]:
             case ["render"]:
-                render_first()
+                render_first(read_settings(os.environ))
             case ["run"]:
                 asyncio.run(run(read_settings(os.environ)))
             case _:

@@ -14,8 +14,10 @@ from typing import Final, Protocol
 
 from smtpfleet.api.agent_status import BalancerStatus, ServerStatus
 from smtpfleet.api.routing import RoutingTable
-from smtpfleet.balancer.config import UNCHECKED, render, structure, weights
+from smtpfleet.balancer.backups import BACKUPS
+from smtpfleet.balancer.config import BACKEND, UNCHECKED, render, structure, weights
 from smtpfleet.balancer.files import Files
+from smtpfleet.balancer.place import Place
 from smtpfleet.balancer.runtime import ConfigurationRefusedError, RuntimeCallError, Server
 
 logger = logging.getLogger(__name__)
@@ -30,8 +32,8 @@ STALLED_S: Final = 30.0
 class Runtime(Protocol):
     """What the agent needs of HAProxy; :class:`smtpfleet.balancer.runtime.Haproxys` is the one of production."""
 
-    async def servers(self) -> tuple[Server, ...]:
-        """Every server of the backend."""
+    async def servers(self, backend: str = BACKEND) -> tuple[Server, ...]:
+        """Every server of a backend."""
 
     async def set_weights(self, weights: dict[str, int]) -> None:
         """Change weights at run time."""
@@ -66,14 +68,14 @@ class Agent:
     def __init__(
         self,
         *,
-        name: str,
+        place: Place,
         runtime: Runtime,
         files: Files,
         tables: Tables,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._name, self._runtime, self._files, self._tables, self._clock = (
-            name,
+        self._place, self._runtime, self._files, self._tables, self._clock = (
+            place,
             runtime,
             files,
             tables,
@@ -83,6 +85,7 @@ class Agent:
         self._refusal = ""
         self._watched_s = clock()
         self.servers: tuple[Server, ...] = ()
+        self.backups: tuple[Server, ...] = ()
         self.counters = Counters()
 
     async def follow(self) -> None:
@@ -98,8 +101,9 @@ class Agent:
         while True:
             try:
                 self.servers = await self._runtime.servers()
+                self.backups = await self._look_at_backups()
             except RuntimeCallError as error:
-                self.servers = ()
+                self.servers = self.backups = ()
                 logger.debug("HAProxy cannot be asked", extra={"error": str(error)})
             self._watched_s = self._clock()
             await asyncio.sleep(POLL_S)
@@ -107,11 +111,19 @@ class Agent:
     def status(self) -> BalancerStatus:
         """What ``/status`` answers."""
         return BalancerStatus(
-            balancer=self._name,
+            balancer=self._place.pod,
             table_revision=self._applied.revision if self._applied else "",
             table_error=self._refusal or self._tables.error,
             servers=tuple(self._relays()),
+            backups=tuple(map(_shown, self.backups)),
+            on_backups=self.on_backups,
         )
+
+    @property
+    def on_backups(self) -> bool:
+        """Whether backups take the connections, because no relay is available."""
+        relays = any(server.available for server in self.servers if not server.name.endswith(UNCHECKED))
+        return not relays and any(server.available for server in self.backups)
 
     def healthy(self) -> str:
         """Why the agent must be started anew; empty while it works."""
@@ -127,13 +139,15 @@ class Agent:
     def _relays(self) -> Iterator[ServerStatus]:
         for server in self.servers:
             if not server.name.endswith(UNCHECKED):
-                yield ServerStatus(
-                    name=server.name, state=server.status, weight=server.weight, sessions=server.sessions
-                )
+                yield _shown(server)
+
+    async def _look_at_backups(self) -> tuple[Server, ...]:
+        table = self._applied
+        return await self._runtime.servers(BACKUPS) if table and table.balancing.backups else ()
 
     async def _apply(self, table: RoutingTable) -> None:
         """Write the file, then tell HAProxy; until HAProxy has taken or refused it."""
-        text, before = render(table), self._files.read()
+        text, before = render(table, self._place), self._files.read()
         self._files.write(text)
         while True:
             try:
@@ -153,7 +167,7 @@ class Agent:
     async def _tell(self, table: RoutingTable, text: str) -> None:
         if self._files.is_loaded(text):
             return
-        if self._applied and structure(self._applied) == structure(table):
+        if self._applied and self._structure(self._applied) == self._structure(table):
             old = weights(self._applied)
             changed = {name: weight for name, weight in weights(table).items() if weight != old[name]}
             await self._runtime.set_weights(changed)
@@ -162,9 +176,16 @@ class Agent:
             await self._runtime.reload()
             self.counters.reloads += 1
 
+    def _structure(self, table: RoutingTable) -> str:
+        return structure(table, self._place)
+
     def _refuse(self, table: RoutingTable, before: str, why: str) -> None:
         if before:
             self._files.write(before)
         self._refusal = why
         self.counters.refused_tables += 1
         logger.error("HAProxy refused the routing table", extra={"revision": table.revision, "error": why})
+
+
+def _shown(server: Server) -> ServerStatus:
+    return ServerStatus(name=server.name, state=server.status, weight=server.weight, sessions=server.sessions)

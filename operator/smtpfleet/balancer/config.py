@@ -13,12 +13,19 @@ from smtpfleet.api import names
 from smtpfleet.api.balancing import BalancingMethod
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.api.submission import TlsMode
+from smtpfleet.balancer import backups, clientlimit, entrance, sessions
+from smtpfleet.balancer.place import Place
 from smtpfleet.balancer.sessions import CHECK_AGAIN_MS, CHECK_TIMEOUT_MS, CONNECT_TIMEOUT_MS
 
 BACKEND: Final = "relays"
 UNCHECKED: Final = ".unchecked"
 """Ends the name of a relay's backup copy. No relay is called so: Kubernetes would not take the name of its Service."""
-SCRIPT_FILE: Final = f"{names.BALANCER_RUN_DIRECTORY}/sessions.lua"
+SCRIPTS: Final[Mapping[str, str]] = {
+    "sessions.lua": sessions.SCRIPT,
+    "clientlimit.lua": clientlimit.SCRIPT,
+    "backups.lua": backups.SCRIPT,
+}
+"""What HAProxy may load, by the name of the file in the run directory."""
 
 _BALANCE: Final[Mapping[BalancingMethod, tuple[str, ...]]] = {
     BalancingMethod.LEAST_CONNECTIONS: ("balance leastconn",),
@@ -39,8 +46,7 @@ global
     nbthread 2
     hard-stop-after 10m
     log stdout format raw local0 notice
-    lua-load {script}
-
+{settings}{peers}
 defaults
     mode tcp
     log global
@@ -61,9 +67,7 @@ frontend health
     http-request use-service prometheus-exporter if {{ path /metrics }}
 
 frontend submission
-    bind :{smtp_port}
-    bind :{submission_port}
-{implicit}    default_backend {backend}
+{entrance}    default_backend {backend}
 
 backend {backend}
     {balance}
@@ -76,22 +80,23 @@ backend {backend}
     default-server observe layer4 error-limit 3 on-error fastinter
     default-server agent-check agent-port {agent_check_port} agent-inter 250ms
 """
-_IMPLICIT: Final = f"    bind :{names.SUBMISSIONS_PORT}\n"
-"""TLS passes through: the relays end it, behind the PROXY header."""
+_HERE: Final = Place()
 
 
-def render(table: RoutingTable) -> str:
+def render(table: RoutingTable, place: Place = _HERE) -> str:
     """The whole file."""
-    return _head(table) + "".join(
+    servers = "".join(
         f"    server {server} {address} weight {weight}{_options(server)}\n"
         for (server, weight), address in zip(weights(table).items(), _addresses(table), strict=True)
     )
+    return _head(table, place) + servers + backups.sections(table, place)
 
 
-def structure(table: RoutingTable) -> str:
+def structure(table: RoutingTable, place: Place = _HERE) -> str:
     """Digest of all that needs a reload when it changes: everything but the weights."""
     servers = " ".join(f"{relay.name}={relay.address}" for relay in table.relays)
-    return hashlib.sha256(f"{_head(table)}{servers}".encode()).hexdigest()
+    text = f"{_head(table, place)}{servers}{backups.sections(table, place)}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def weights(table: RoutingTable) -> dict[str, int]:
@@ -105,22 +110,43 @@ def weights(table: RoutingTable) -> dict[str, int]:
     return relays | {f"{name}{UNCHECKED}": weight for name, weight in copies.items()}
 
 
-def _head(table: RoutingTable) -> str:
+def _head(table: RoutingTable, place: Place) -> str:
+    counted = clientlimit.limited(table) and bool(place.pod)
+    scripts = ["sessions.lua"]
+    scripts += ["clientlimit.lua"] if counted else []
+    scripts += ["backups.lua"] if table.balancing.backups else []
     return _TEMPLATE.format(
         admin_socket=names.ADMIN_SOCKET_VARIABLE,
-        script=SCRIPT_FILE,
+        settings=_indented(
+            *(f"lua-load {names.BALANCER_RUN_DIRECTORY}/{script}" for script in scripts),
+            *(clientlimit.settings(place) if counted else ()),
+        ),
+        peers=f"\n{clientlimit.HEAD}\n{_indented(*clientlimit.members(table, place))}" if counted else "",
         connect_ms=CONNECT_TIMEOUT_MS,
         check_ms=CHECK_TIMEOUT_MS,
         again_ms=CHECK_AGAIN_MS,
         health_port=names.HEALTH_PORT_VARIABLE,
-        smtp_port=names.SMTP_PORT,
-        submission_port=names.SUBMISSION_PORT,
-        implicit=_IMPLICIT if table.submission.tls.mode is not TlsMode.NONE else "",
+        entrance=_indented(
+            *(f"bind :{port}{entrance.bind_options(table, port)}" for port in _ports(table)),
+            *entrance.rules(table),
+            *(clientlimit.rules(table, place) if counted else ()),
+            *backups.choice(table),
+        ),
         check_port=names.CHECK_PORT,
         agent_check_port=names.AGENT_CHECK_PORT,
         backend=BACKEND,
         balance="\n    ".join(_BALANCE[table.method]),
     )
+
+
+def _ports(table: RoutingTable) -> tuple[int, ...]:
+    """TLS passes through: the relays end it, behind the PROXY header."""
+    plain = (names.SMTP_PORT, names.SUBMISSION_PORT)
+    return plain if table.submission.tls.mode is TlsMode.NONE else (*plain, names.SUBMISSIONS_PORT)
+
+
+def _indented(*lines: str) -> str:
+    return "".join(f"    {line}\n" for line in lines)
 
 
 def _addresses(table: RoutingTable) -> list[str]:

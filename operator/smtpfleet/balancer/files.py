@@ -5,6 +5,7 @@ HAProxy is known to accept.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -40,9 +41,10 @@ class Files:
         """Put a configuration in place as a whole."""
         _replace(self.configuration, text)
 
-    def write_script(self, text: str) -> None:
-        """Put in place what the configuration loads besides."""
-        _replace(self.directory / "sessions.lua", text)
+    def write_scripts(self, scripts: Mapping[str, str]) -> None:
+        """Put in place what the configuration loads besides, by name of file."""
+        for name, text in scripts.items():
+            _replace(self.directory / name, text)
 
     def note_loaded(self, text: str) -> None:
         """Remember that HAProxy runs with this text."""

@@ -30,6 +30,11 @@ class BalancerCollector(Collector):
             value=float(bool(status.table_error)),
         )
         yield from self._servers()
+        yield GaugeMetricFamily(
+            "smtpfleet_balancer_on_backups",
+            "1 while no relay is available and a backup takes the connections.",
+            value=float(status.on_backups),
+        )
         for name, text, value in (
             ("reloads", "Reloads of HAProxy.", counters.reloads),
             ("weight_changes", "Weights changed without a reload.", counters.weight_changes),

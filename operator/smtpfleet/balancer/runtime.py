@@ -42,6 +42,11 @@ class Server:
         """Whether the checks have taken it out."""
         return self.status.startswith("DOWN")
 
+    @property
+    def available(self) -> bool:
+        """Whether it gets new connections."""
+        return self.status.startswith("UP") and self.weight > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Haproxy:
@@ -50,13 +55,13 @@ class Haproxy:
     admin: Path
     master: Path
 
-    async def servers(self) -> tuple[Server, ...]:
-        """Every server of the backend as HAProxy sees it.
+    async def servers(self, backend: str = BACKEND) -> tuple[Server, ...]:
+        """Every server of a backend as HAProxy sees it.
 
         Raises:
             RuntimeCallError: no HAProxy runs, or it does not answer.
         """
-        return parse_servers(await _call(self.admin, f"show stat {BACKEND} {_SERVERS_ONLY} -1"))
+        return parse_servers(await _call(self.admin, f"show stat {backend} {_SERVERS_ONLY} -1"))
 
     async def set_weights(self, weights: dict[str, int]) -> None:
         """Change weights without a reload; sessions go on.
@@ -102,14 +107,14 @@ class Haproxys:
             ]
         )
 
-    async def servers(self) -> tuple[Server, ...]:
-        """Every server of the backend, as those see it who answer; the sessions of all of them.
+    async def servers(self, backend: str = BACKEND) -> tuple[Server, ...]:
+        """Every server of a backend, as those see it who answer; the sessions of all of them.
 
         Raises:
             RuntimeCallError: nobody answers.
         """
         answers = await asyncio.gather(
-            *(member.servers() for member in self._members), return_exceptions=True
+            *(member.servers(backend) for member in self._members), return_exceptions=True
         )
         failures = [answer for answer in answers if isinstance(answer, BaseException)]
         for failure in failures:

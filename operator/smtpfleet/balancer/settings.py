@@ -15,6 +15,7 @@ class Settings:
     pool: str
     namespace: str
     pod: str
+    address: str
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -23,8 +24,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: a variable is missing or empty.
     """
-    wanted = ("POOL_NAME", "POD_NAMESPACE", "POD_NAME")
+    wanted = ("POOL_NAME", "POD_NAMESPACE", "POD_NAME", "POD_IP")
     if missing := [name for name in wanted if not environment.get(name)]:
         raise SettingsError(f"set {', '.join(missing)}: the operator's pods have it")
-    pool, namespace, pod = (environment[name] for name in wanted)
-    return Settings(pool=pool, namespace=namespace, pod=pod)
+    pool, namespace, pod, address = (environment[name] for name in wanted)
+    return Settings(pool=pool, namespace=namespace, pod=pod, address=address)

@@ -1,4 +1,6 @@
-"""Asks the relays' agents how they are: all of them, about every five seconds, a bounded number at a time.
+"""Asks agents how they are: all of them, about every five seconds, a bounded number at a time.
+
+Those of the relays always; those of the balancers where only they know something: whether backups are in use.
 
 Answers are kept in memory; what a decision needs for longer stands in the pool's status. A change that a
 decision may depend on is told at once; a change of numbers alone is told as well, but marked so.
@@ -13,7 +15,7 @@ from typing import Final, Protocol
 import aiohttp
 from pydantic import ValidationError
 
-from smtpfleet.api.agent_status import RelayStatus
+from smtpfleet.api.agent_status import BalancerStatus, RelayStatus
 from smtpfleet.api.names import HTTP_PORT
 from smtpfleet.domain.facts import AgentReport
 from smtpfleet.domain.figures import two_digits
@@ -29,6 +31,7 @@ _MOST_PER_SECOND: Final = 100
 _ANSWER_LIMIT_BYTES: Final = 64 * 1024
 _KEPT_S: Final = 300.0
 
+Status = RelayStatus | BalancerStatus
 PoolKey = tuple[str, str]
 """Namespace and name of a pool."""
 
@@ -39,17 +42,18 @@ class AgentError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A relay's pod whose agent is to be asked."""
+    """A pod whose agent is to be asked. ``relay``: the relay's name; of a balancer, the pod's."""
 
     relay: str
     pod_uid: str
     address: str
+    balancer: bool = False
 
 
 class Asker(Protocol):
     """How an agent is asked; :class:`HttpAsker` is the one of production."""
 
-    async def __call__(self, target: Target) -> RelayStatus:
+    async def __call__(self, target: Target) -> Status:
         """The agent's answer.
 
         Raises:
@@ -59,7 +63,7 @@ class Asker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    status: RelayStatus
+    status: Status
     pod_uid: str
     at: float
 
@@ -70,8 +74,8 @@ class HttpAsker:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
-    async def __call__(self, target: Target) -> RelayStatus:
-        """The agent's answer, checked to be that of the relay meant: addresses are used again."""
+    async def __call__(self, target: Target) -> Status:
+        """The agent's answer, checked to be that of the pod meant: addresses are used again."""
         host = f"[{target.address}]" if ":" in target.address else target.address
         try:
             async with self._session.get(
@@ -81,16 +85,21 @@ class HttpAsker:
             ) as response:
                 response.raise_for_status()
                 body = await response.content.read(_ANSWER_LIMIT_BYTES)
-            status = RelayStatus.model_validate_json(body)
+            status = _parsed(body, balancer=target.balancer)
         except (aiohttp.ClientError, OSError, TimeoutError, ValidationError) as error:
             raise AgentError(f"{type(error).__name__}: {error}") from error
-        if status.relay != target.relay:
-            raise AgentError(f"answered as relay {status.relay}")
+        name = status.balancer if isinstance(status, BalancerStatus) else status.relay
+        if name != target.relay:
+            raise AgentError(f"answered as {name}")
         return status
 
 
+def _parsed(body: bytes, *, balancer: bool) -> Status:
+    return BalancerStatus.model_validate_json(body) if balancer else RelayStatus.model_validate_json(body)
+
+
 class Agents:
-    """The last answer of every relay.
+    """The last answer of every agent.
 
     Args:
         ask: asks one agent.
@@ -126,9 +135,18 @@ class Agents:
     def report(self, key: PoolKey, relay: str) -> AgentReport | None:
         """The relay's last answer, if it ever gave one."""
         answer = self._answers.get((key, relay))
-        if answer is None:
+        if answer is None or isinstance(answer.status, BalancerStatus):
             return None
         return AgentReport(answer.status, answer.pod_uid, self._clock() - answer.at)
+
+    def on_backups(self, key: PoolKey) -> bool:
+        """Whether a balancer says that backups take the pool's connections."""
+        now = self._clock()
+        return any(
+            isinstance(answer.status, BalancerStatus) and answer.status.on_backups
+            for (pool, name), answer in self._answers.items()
+            if pool == key and name in self._targets.get(key, {}) and now - answer.at <= SILENT_S
+        )
 
     async def run(self) -> None:
         """Ask for ever."""
@@ -179,11 +197,15 @@ class Agents:
             self._changed(key, True)
 
 
-def _news(status: RelayStatus) -> Mapping[str, object]:
+def _news(status: Status) -> Mapping[str, object]:
     """What a decision may depend on: everything but the numbers, of which only an empty queue is a decision's."""
+    if isinstance(status, BalancerStatus):
+        return {"on_backups": status.on_backups}
     rest = status.model_dump(exclude={"queue", "sessions", "oldest_active_s"})
     return rest | {"empty": status.queue.total + status.queue.receiving == 0}
 
 
-def _numbers(status: RelayStatus) -> tuple[int, int]:
+def _numbers(status: Status) -> tuple[int, int]:
+    if isinstance(status, BalancerStatus):
+        return 0, 0
     return two_digits(status.queue.backlog), two_digits(status.queue.deferred)

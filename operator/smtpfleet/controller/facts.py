@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from smtpfleet.api import names
-from smtpfleet.api.routing import RoutingTable, TableError, parse_table
+from smtpfleet.api.routing import BalancerPeer, RoutingTable, TableError, parse_table
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.domain import facts
 from smtpfleet.resources import balancer, relay
@@ -19,8 +19,12 @@ Children = Mapping[str, Sequence[Object]]
 Reports = Callable[[str], facts.AgentReport | None]
 
 
-def pool_facts(pool: Pool, stored: Object, children: Children, report: Reports) -> facts.Pool:
-    """Everything known of a pool. ``stored`` is the SmtpPool itself, ``report`` gives agents' answers."""
+def pool_facts(
+    pool: Pool, stored: Object, children: Children, report: Reports, *, on_backups: bool = False
+) -> facts.Pool:
+    """Everything known of a pool. ``stored`` is the SmtpPool itself, ``report`` gives the relays' agents' answers,
+    ``on_backups`` is the balancers'.
+    """
     ours = {
         kind: [thing for thing in things if kind == "Pod" or is_ours(pool.name, pool.uid, thing)]
         for kind, things in children.items()
@@ -33,6 +37,11 @@ def pool_facts(pool: Pool, stored: Object, children: Children, report: Reports) 
         paused=is_paused(stored),
         relays=_relays(pool, ours, report),
         balancer=_balancer(pool, ours),
+        balancer_pods=tuple(
+            BalancerPeer(name=pod["metadata"]["name"], address=pod["status"]["podIP"])
+            for pod in balancer_pods(children)
+        ),
+        on_backups=on_backups,
         table=_table(pool, ours),
         previous=stored_status(stored),
     )
@@ -59,6 +68,18 @@ def relay_pods(children: Children) -> dict[str, list[Object]]:
         if name and (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}:
             result.setdefault(name, []).append(pod)
     return result
+
+
+def balancer_pods(children: Children) -> list[Object]:
+    """Pods of balancers that have an address and may run, by name."""
+    found = [
+        pod
+        for pod in children.get("Pod", ())
+        if _labels(pod).get(names.COMPONENT_LABEL) == names.COMPONENT_BALANCER
+        and (pod.get("status") or {}).get("podIP")
+        and pod["status"].get("phase") not in {"Succeeded", "Failed"}
+    ]
+    return sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
 
 
 def _relays(pool: Pool, ours: Children, report: Reports) -> tuple[facts.Relay, ...]:

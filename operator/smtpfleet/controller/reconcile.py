@@ -21,7 +21,14 @@ from smtpfleet.cluster.events import About, EventRecorder
 from smtpfleet.cluster.kinds import CHILDREN, POOL, Kind
 from smtpfleet.controller.agents import Agents, PoolKey, Target
 from smtpfleet.controller.carryout import Carrier, Outcome
-from smtpfleet.controller.facts import Children, is_paused, pool_facts, relay_pods, stored_status
+from smtpfleet.controller.facts import (
+    Children,
+    balancer_pods,
+    is_paused,
+    pool_facts,
+    relay_pods,
+    stored_status,
+)
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
 from smtpfleet.controller.selfsigned import current_pair
@@ -101,8 +108,15 @@ class Reconciler:
             return await self._refuse(key, stored, error)
         pool = Pool(key[1], key[0], stored["metadata"]["uid"], spec, self._images)
         children = await self._children(key)
-        await self._agents.follow(key, _targets(children))
-        seen = pool_facts(pool, stored, children, lambda relay: self._agents.report(key, relay))
+        balancers = _balancers(children) if spec.balancing.backups else []
+        await self._agents.follow(key, [*_targets(children), *balancers])
+        seen = pool_facts(
+            pool,
+            stored,
+            children,
+            lambda relay: self._agents.report(key, relay),
+            on_backups=self._agents.on_backups(key),
+        )
         planned = plan(seen)
         outcome = Outcome()
         if not is_paused(stored):
@@ -209,6 +223,14 @@ def _targets(children: Children) -> list[Target]:
             pod = min(running, key=lambda pod: "deletionTimestamp" in pod["metadata"])
             targets.append(Target(relay, pod["metadata"]["uid"], pod["status"]["podIP"]))
     return targets
+
+
+def _balancers(children: Children) -> list[Target]:
+    return [
+        Target(pod["metadata"]["name"], pod["metadata"]["uid"], pod["status"]["podIP"], balancer=True)
+        for pod in balancer_pods(children)
+        if _is_running(pod) and "deletionTimestamp" not in pod["metadata"]
+    ]
 
 
 def _is_running(pod: Object) -> bool:

@@ -8,6 +8,7 @@ from smtpfleet.domain.plan import Plan, RelayStep
 from smtpfleet.resources import access, balancer, budgets, certificate, policies, quantities, relay, routing
 from smtpfleet.resources.certificate import Pair
 from smtpfleet.resources.pool import Object, Pool
+from smtpfleet.resources.pool_service import pool_service
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def _objects(pool: Pool, plan: Plan, live: Live, pair: Pair | None) -> Iterator[
     yield Wanted(policies.balancer_policy(pool))
     yield Wanted(budgets.relay_budget(pool))
     yield Wanted(budgets.balancer_budget(pool))
-    yield Wanted(balancer.pool_service(pool))
+    yield Wanted(pool_service(pool))
     for step in plan.steps:
         yield Wanted(relay.relay_service(pool, step.name))
         if step.claim:

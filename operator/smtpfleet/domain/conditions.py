@@ -134,6 +134,8 @@ def _under_way(pool: Pool, plan: Plan) -> Iterator[Verdict]:
 
 
 def _available(pool: Pool, relays: Sequence[RelayEntry]) -> Verdict:
+    if pool.balancer is not None and pool.balancer.ready and pool.on_backups:
+        return Verdict("True", Reason.BACKUPS_IN_USE, "no relay is available: backups take the connections")
     if not any(map(takes_mail, relays)):
         return Verdict("False", Reason.NO_RELAY_AVAILABLE, "no relay takes mail")
     if pool.balancer is None or pool.balancer.ready == 0:

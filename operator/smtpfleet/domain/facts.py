@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from smtpfleet.api.agent_status import RelayStatus
 from smtpfleet.api.pool import SmtpPoolSpec
-from smtpfleet.api.routing import RoutingTable
+from smtpfleet.api.routing import BalancerPeer, RoutingTable
 from smtpfleet.api.status import SmtpPoolStatus
 
 
@@ -119,6 +119,10 @@ class Pool:
     paused: bool = False
     relays: tuple[Relay, ...] = ()
     balancer: Deployment | None = None
+    balancer_pods: tuple[BalancerPeer, ...] = ()
+    """The balancers' pods that have an address, by name; those that leave still have sessions."""
+    on_backups: bool = False
+    """A balancer says that no relay is available and a backup takes the connections."""
     table: RoutingTable | None = None
     """The routing table that the agents can read now."""
     previous: SmtpPoolStatus = field(default_factory=SmtpPoolStatus)

@@ -5,6 +5,8 @@ from collections.abc import Collection, Sequence
 from smtpfleet.api.delivery import Route
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.routing import (
+    BackupRoute,
+    BalancingTable,
     DeliveryTable,
     DomainRoute,
     RelayRoute,
@@ -40,11 +42,25 @@ def routing_table(pool: Pool, *, leaving: Collection[str]) -> RoutingTable:
             message_size_limit_bytes=size_bytes(spec.submission.message_size_limit),
             tls=SubmissionTls(mode=spec.submission.tls.mode, secret_name=certificate_secret(pool.name, spec)),
             authentication=SubmissionAuthentication(secret_name=spec.submission.authentication.secret_name),
+            allowed_sender_domains=spec.submission.allowed_sender_domains,
+            max_connections_per_client=spec.submission.max_connections_per_client,
         ),
         delivery=_delivery(spec),
         postfix=dict(sorted(spec.relay.postfix.items())),
         relays=_routes(pool.relays, pool.table, leaving),
         secrets=secret_names(pool.name, spec),
+        balancing=_balancing(pool),
+    )
+
+
+def _balancing(pool: Pool) -> BalancingTable:
+    """Balancers know of each other only where they count together: else their coming and going changes no table."""
+    balancing = pool.spec.balancing
+    counted = pool.spec.submission.max_connections_per_client > 0
+    return BalancingTable(
+        proxy_protocol_sources=balancing.proxy_protocol_sources if balancing.accept_proxy_protocol else (),
+        backups=tuple(BackupRoute.model_validate(backup) for backup in balancing.backups),
+        peers=pool.balancer_pods if counted else (),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final, assert_never
 
 from smtpfleet.api.delivery import DeliveryTls
 from smtpfleet.api.routing import RoutingTable
-from smtpfleet.relay import tlsconf
+from smtpfleet.relay import senders, tlsconf
 from smtpfleet.relay.nexthop import Credentials, NextHop, service
 from smtpfleet.relay.services import DELIVERY_SERVICES, HEADER, master_cf, rehearsal_master_cf
 from smtpfleet.relay.settings import Paths
@@ -82,6 +82,7 @@ def render(
         main_cf=_main_cf(overridable(table) | table.postfix | sets),
         master_cf=master_cf(
             size_limit_bytes=table.submission.message_size_limit_bytes,
+            any_family=bool(table.balancing.proxy_protocol_sources),
             users=has_users(table),
             services=ways.services,
         ),
@@ -200,7 +201,12 @@ def owned(
             # Not delayed to RCPT: the agent is asked once a message, and a session it ends has lost nothing.
             "smtpd_delay_reject": "no",
             "smtpd_sender_restrictions": tlsconf.refusal(table.submission.tls, chain)
-            or ", ".join(filter(None, (conf.sender_restriction(users=users), _policy(host.paths)))),
+            or _restrictions(
+                _policy(host.paths),
+                senders.restriction(table.submission.allowed_sender_domains),
+                # Last: it counts messages.
+                conf.sender_restriction(users=users),
+            ),
             # Limits per client belong to the balancers, which see the whole pool.
             "smtpd_client_connection_count_limit": "0",
             # RFC 5321 line ends and command order, without exceptions: against SMTP smuggling.
@@ -253,6 +259,10 @@ def _network(cidr: str) -> str:
     """A network as postconf(5) wants it: IPv6 addresses in brackets."""
     address, _, length = cidr.partition("/")
     return f"[{address}]/{length}" if ":" in address else cidr
+
+
+def _restrictions(*entries: str) -> str:
+    return ", ".join(entry for entry in entries if entry)
 
 
 def _policy(paths: Paths) -> str:

@@ -48,16 +48,31 @@ _UNRESTRICTED: Final = (
 HEADER: Final = "# Written by the relay's agent, which overwrites every change.\n"
 
 
-def master_cf(*, size_limit_bytes: int, users: bool = False, services: Iterable[Service] = ()) -> str:
-    """The services, those of next hops last. None is chrooted: that needs copies of resolver files in the queue."""
+_ANY_FAMILY: Final = "inet_protocols=all"
+"""An outer balancer may tell of clients with IPv6 addresses where pods have none: smtpd refuses a PROXY header of a
+family that it does not use. It opens no port by this (master does that), and sends no mail."""
+
+
+def master_cf(
+    *, size_limit_bytes: int, any_family: bool = False, users: bool = False, services: Iterable[Service] = ()
+) -> str:
+    """The services. None is chrooted: a chroot needs copies of resolver files inside the queue.
+
+    Args:
+        size_limit_bytes: of a message.
+        any_family: clients may have IPv4 and IPv6 addresses, whatever the pod has.
+        users: somebody may log in.
+        services: of next hops, last.
+    """
     size_limit = f"message_size_limit={size_limit_bytes}"
+    common = [size_limit, *([_ANY_FAMILY] if any_family else [])]
     options = {SUBMISSION_PORT: SUBMISSION_OPTIONS} if users else {}
     clients = [
         line
         for port in PLAIN_PORTS
-        for line in _smtpd(port, SMTPD_PROCESSES, [size_limit, *options.get(port, ())])
+        for line in _smtpd(port, SMTPD_PROCESSES, [*common, *options.get(port, ())])
     ]
-    clients += _smtpd(SUBMISSIONS_PORT, SMTPD_PROCESSES, [size_limit, *IMPLICIT_OPTIONS])
+    clients += _smtpd(SUBMISSIONS_PORT, SMTPD_PROCESSES, [*common, *IMPLICIT_OPTIONS])
     check = _smtpd(CHECK_PORT, CHECK_PROCESSES, [size_limit, *_CHECK_OPTIONS])
     return HEADER + _lines([*clients, *check]) + internal_services() + _lines(master_lines(services))
 

@@ -1,4 +1,4 @@
-"""The balancers: a Deployment of two HAProxys with their agent beside them, and the Service that clients use.
+"""The balancers: a Deployment of two HAProxys with their agent beside them.
 
 Guarantees: the pods are admitted by Pod Security "restricted"; HAProxy starts from a configuration that an
 init container has rendered from the mounted routing table, so it needs neither its agent nor the API server.
@@ -7,7 +7,6 @@ init container has rendered from the mounted routing table, so it needs neither 
 from typing import Any, Final
 
 from smtpfleet.api import names
-from smtpfleet.api.submission import TlsMode
 from smtpfleet.resources.marks import labels, metadata, selector
 from smtpfleet.resources.placement import spread
 from smtpfleet.resources.pods import (
@@ -48,30 +47,6 @@ def balancer_deployment(pool: Pool) -> Object:
             },
         },
     }
-
-
-def pool_service(pool: Pool) -> Object:
-    """What clients of the pool connect to."""
-    ports = [
-        _port("smtp", names.SERVICE_SMTP_PORT, names.SMTP_PORT),
-        _port("submission", names.SERVICE_SUBMISSION_PORT, names.SUBMISSION_PORT),
-    ]
-    if pool.spec.submission.tls.mode is not TlsMode.NONE:
-        ports.append(_port("submissions", names.SERVICE_SUBMISSIONS_PORT, names.SUBMISSIONS_PORT))
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": metadata(pool, pool.name, component=names.COMPONENT_BALANCER),
-        "spec": {
-            "type": "ClusterIP",
-            "selector": selector(pool, component=names.COMPONENT_BALANCER),
-            "ports": ports,
-        },
-    }
-
-
-def _port(name: str, port: int, target: int) -> dict[str, Any]:
-    return {"name": name, "appProtocol": name, "port": port, "targetPort": target, "protocol": "TCP"}
 
 
 def _pod(pool: Pool) -> dict[str, Any]:

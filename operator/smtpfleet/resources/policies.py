@@ -28,7 +28,9 @@ def relay_policy(pool: Pool) -> Object:
 
 
 def balancer_policy(pool: Pool) -> Object:
-    """SMTP from anywhere (relays decide who may relay), HTTP from the cluster, nothing else."""
+    """SMTP from anywhere (relays decide who may relay), HTTP from the cluster, and what the balancers of a pool with a
+    limit for each client tell each other: whoever reaches that port could make up counts.
+    """
     http = _ports(names.HTTP_PORT, *names.HAPROXY_HEALTH_PORTS.values())
     return _policy(
         pool,
@@ -37,8 +39,16 @@ def balancer_policy(pool: Pool) -> Object:
         [
             {"ports": _ports(*_CLIENT_PORTS)},
             {"from": _IN_CLUSTER, "ports": http},
+            *_counts(pool),
         ],
     )
+
+
+def _counts(pool: Pool) -> list[dict[str, Any]]:
+    if not pool.spec.submission.max_connections_per_client:
+        return []
+    balancers = [{"podSelector": {"matchLabels": selector(pool, component=names.COMPONENT_BALANCER)}}]
+    return [{"from": balancers, "ports": _ports(*names.PEER_PORTS.values())}]
 
 
 def _ports(*ports: int) -> list[dict[str, Any]]:

@@ -115,7 +115,9 @@ def test_no_default_breaks_the_rules_of_the_object_it_stands_for() -> None:
         for path, node in NODES.items()
         if node.get("default") == {} and "x-kubernetes-validations" in node
     ] == [
-        ".spec.relay.postfix"  # its rules hold for an empty map
+        # The rules of these hold for an empty map.
+        ".spec.balancing.service.annotations",
+        ".spec.relay.postfix",
     ]
 
 
@@ -135,10 +137,11 @@ def _filled(node: Node) -> Node:
     }
 
 
-def test_only_the_spec_and_a_smarthosts_host_must_be_written() -> None:
+def test_only_the_spec_and_hosts_must_be_written() -> None:
     required = {f"{path}.{name}" for path, node in NODES.items() for name in node.get("required", ())}
     assert {path for path in required if not path.startswith(".status")} == {
         ".spec",
+        ".spec.balancing.backups[].host",
         ".spec.delivery.smarthost.host",
     }
 

@@ -11,11 +11,12 @@ import pytest
 from smtpfleet.api.balancing import BalancingMethod
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.balancer.agent import STALLED_S, Agent
-from smtpfleet.balancer.config import render
+from smtpfleet.balancer.config import BACKEND, render
 from smtpfleet.balancer.files import Files
 from smtpfleet.balancer.metrics import registry
+from smtpfleet.balancer.place import Place
 from smtpfleet.balancer.runtime import ConfigurationRefusedError, RuntimeCallError, Server
-from tests.unit.balancer.goldens import table
+from tests.unit.balancer.goldens import BACKUPS, table
 
 pytestmark = pytest.mark.looptime
 ROUND_ROBIN = BalancingMethod.ROUND_ROBIN
@@ -28,10 +29,14 @@ class ScriptedHaproxy:
     files: Files
     calls: list[str] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
+    relay: str = "UP"
+    backup: str = "UP"
 
-    async def servers(self) -> tuple[Server, ...]:
+    async def servers(self, backend: str = BACKEND) -> tuple[Server, ...]:
+        if backend != BACKEND:
+            return (Server(name="backup-1", status=self.backup, weight=1, sessions=0),)
         return (
-            Server(name="outbound-relay-0", status="UP", weight=100, sessions=2),
+            Server(name="outbound-relay-0", status=self.relay, weight=100, sessions=2),
             Server(name="outbound-relay-0.unchecked", status="no check", weight=100, sessions=0),
         )
 
@@ -75,7 +80,7 @@ async def running(directory: Path) -> AsyncIterator[Stage]:
     files, tables = Files(directory), Tables()
     haproxy = ScriptedHaproxy(files)
     loop = asyncio.get_running_loop()
-    agent = Agent(name="b-0", runtime=haproxy, files=files, tables=tables, clock=loop.time)
+    agent = Agent(place=Place(), runtime=haproxy, files=files, tables=tables, clock=loop.time)
     work = [asyncio.create_task(agent.follow()), asyncio.create_task(agent.watch())]
     try:
         yield Stage(agent, haproxy, tables, files)
@@ -192,3 +197,32 @@ async def test_metrics_tell_the_revision_and_each_relay(tmp_path: Path) -> None:
         assert found.get_sample_value("smtpfleet_balancer_reloads_total") == 1
         relay = {"relay": "outbound-relay-0"}
         assert found.get_sample_value("smtpfleet_balancer_relay_sessions", relay) == 2
+
+
+@pytest.mark.parametrize(
+    ("relay", "backup", "in_use"),
+    [
+        ("UP", "UP", False),
+        ("DOWN", "UP", True),
+        ("DRAIN", "UP", True),
+        ("DOWN", "DOWN", False),
+        ("DOWN", "MAINT (resolution)", False),
+    ],
+)
+async def test_backups_are_in_use_when_no_relay_is_available_and_one_of_them_answers(
+    tmp_path: Path, relay: str, backup: str, in_use: bool
+) -> None:
+    async with running(tmp_path) as stage:
+        stage.haproxy.relay, stage.haproxy.backup = relay, backup
+        await stage.give(table(100, balancing=BACKUPS))
+        status = stage.agent.status()
+        assert [server.name for server in status.backups] == ["backup-1"]
+        assert status.on_backups is in_use
+        assert registry(stage.agent).get_sample_value("smtpfleet_balancer_on_backups") == in_use
+
+
+async def test_without_backups_nobody_is_asked_of_them(tmp_path: Path) -> None:
+    async with running(tmp_path) as stage:
+        stage.haproxy.relay = "DOWN"
+        await stage.give(table(100))
+        assert (stage.agent.status().backups, stage.agent.status().on_backups) == ((), False)

@@ -8,6 +8,7 @@ from smtpfleet.controller.facts import Children
 from smtpfleet.resources import balancer, relay, routing
 from smtpfleet.resources.drift import stamped
 from smtpfleet.resources.pool import Object, Pool
+from smtpfleet.resources.pool_service import pool_service
 from tests.unit.resources.goldens import pool, table
 
 POOL = pool()
@@ -90,7 +91,7 @@ def children(*relays: int, **changed: list[Object]) -> Children:
     whole: dict[str, list[Object]] = {
         "Deployment": [balancers(), *map(deployment, relays)],
         "PersistentVolumeClaim": [claim(number) for number in relays],
-        "Service": [live(balancer.pool_service(POOL)), *map(service, relays)],
+        "Service": [live(pool_service(POOL)), *map(service, relays)],
         "Pod": [pod(number) for number in relays],
         "ConfigMap": [live(routing.routing_config_map(POOL, table(POOL)))],
     }

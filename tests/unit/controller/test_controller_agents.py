@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from smtpfleet.api.agent_status import (
+    BalancerStatus,
     CertificateProblem,
     CertificateStatus,
     Intake,
@@ -18,7 +19,7 @@ from smtpfleet.api.agent_status import (
     RelayStatus,
 )
 from smtpfleet.controller import agents as module
-from smtpfleet.controller.agents import AgentError, Agents, HttpAsker, Target
+from smtpfleet.controller.agents import AgentError, Agents, HttpAsker, Status, Target
 
 KEY = ("mail", "outbound")
 ONE, TWO = Target("r0", "uid-0", "10.0.0.1"), Target("r1", "uid-1", "10.0.0.2")
@@ -28,12 +29,12 @@ class Fleet:
     """Agents that answer what ``says`` holds; those that are missing there are silent."""
 
     def __init__(self, *names: str) -> None:
-        self.says = {name: RelayStatus(relay=name) for name in names}
+        self.says: dict[str, Status] = {name: RelayStatus(relay=name) for name in names}
         self.asked: list[tuple[float, str]] = []
         self.told: list[tuple[float, bool]] = []
         self.agents = Agents(self._ask, changed=self._changed, clock=asyncio.get_running_loop().time)
 
-    async def _ask(self, target: Target) -> RelayStatus:
+    async def _ask(self, target: Target) -> Status:
         self.asked.append((self._now(), target.relay))
         if target.relay not in self.says:
             raise AgentError("silent")
@@ -225,7 +226,9 @@ async def test_a_very_large_fleet_is_asked_more_slowly_and_not_all_at_once() -> 
         assert max(map(seconds.count, range(10))) <= 101
 
 
-async def _answering(monkeypatch: pytest.MonkeyPatch, answer: web.Response) -> RelayStatus:
+async def _answering(
+    monkeypatch: pytest.MonkeyPatch, answer: web.Response, *, balancer: bool = False
+) -> Status:
     """Ask a real server on loopback that gives this answer."""
 
     async def handler(_: web.Request) -> web.Response:
@@ -240,7 +243,7 @@ async def _answering(monkeypatch: pytest.MonkeyPatch, answer: web.Response) -> R
     monkeypatch.setattr(module, "HTTP_PORT", runner.addresses[0][1])
     try:
         async with aiohttp.ClientSession() as session:
-            return await HttpAsker(session)(Target("r0", "u", "127.0.0.1"))
+            return await HttpAsker(session)(Target("r0", "u", "127.0.0.1", balancer=balancer))
     finally:
         await runner.cleanup()
 
@@ -264,3 +267,41 @@ async def test_an_agents_answer_is_read(monkeypatch: pytest.MonkeyPatch) -> None
 async def test_anything_else_is_silence(monkeypatch: pytest.MonkeyPatch, answer: dict[str, object]) -> None:
     with pytest.raises(AgentError):
         await _answering(monkeypatch, web.Response(**answer))  # type: ignore[arg-type] # given as they come
+
+
+async def test_a_balancers_answer_is_read_and_only_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = BalancerStatus(balancer="r0", on_backups=True).model_dump_json(by_alias=True)
+    answer = await _answering(monkeypatch, web.Response(text=text), balancer=True)
+    assert isinstance(answer, BalancerStatus)
+    assert answer.on_backups
+    other = BalancerStatus(balancer="another").model_dump_json(by_alias=True)
+    with pytest.raises(AgentError):
+        await _answering(monkeypatch, web.Response(text=other), balancer=True)
+
+
+@pytest.mark.looptime
+async def test_that_backups_are_in_use_is_told_at_once_and_forgotten_with_the_balancer() -> None:
+    balancer = Target("b0", "uid", "10.0.0.9", balancer=True)
+    fleet = Fleet()
+    fleet.says["b0"] = BalancerStatus(balancer="b0")
+    await fleet.agents.follow(KEY, [balancer])
+    assert not fleet.agents.on_backups(KEY)
+    assert fleet.agents.report(KEY, "b0") is None
+    async with asking(fleet):
+        fleet.says["b0"] = BalancerStatus(balancer="b0", on_backups=True)
+        await asyncio.sleep(5.1)
+        assert fleet.agents.on_backups(KEY)
+        assert [more for _, more in fleet.told] == [True]
+        await fleet.agents.follow(KEY, [])
+        assert not fleet.agents.on_backups(KEY)
+
+
+@pytest.mark.looptime
+async def test_what_a_silent_balancer_said_last_counts_no_longer() -> None:
+    fleet = Fleet()
+    fleet.says["b0"] = BalancerStatus(balancer="b0", on_backups=True)
+    await fleet.agents.follow(KEY, [Target("b0", "uid", "10.0.0.9", balancer=True)])
+    fleet.says.clear()
+    async with asking(fleet):
+        await asyncio.sleep(40)
+    assert not fleet.agents.on_backups(KEY)

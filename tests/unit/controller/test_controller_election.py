@@ -222,7 +222,7 @@ _OUTAGES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(_OUTAGES)
 async def test_there_never_are_two_leaders_whatever_fails_for_whom(
     outages: list[tuple[int, str, int]],

@@ -186,3 +186,21 @@ def test_the_last_status_is_read_and_one_of_another_form_is_forgotten() -> None:
     assert stored_status({"status": written}) == status
     assert stored_status({}) == SmtpPoolStatus()
     assert stored_status({"status": {"phase": "Running"}}) == SmtpPoolStatus()
+
+
+def test_the_balancers_pods_are_read_by_name_once_they_have_an_address() -> None:
+    labels = objects.balancers()["spec"]["template"]["metadata"]["labels"]
+
+    def balancer(name: str, **status: Any) -> Any:
+        made = pod(0, **status)
+        return made | {"metadata": {"name": name, "uid": name, "labels": labels}}
+
+    pods = [
+        balancer("b", podIP="10.244.1.6"),
+        balancer("a", podIP="10.244.1.5"),
+        balancer("new", podIP=""),
+        balancer("ended", phase="Failed"),
+        pod(0),
+    ]
+    found = _facts(children(0, Pod=pods)).balancer_pods
+    assert [(peer.name, peer.address) for peer in found] == [("a", "10.244.1.5"), ("b", "10.244.1.6")]

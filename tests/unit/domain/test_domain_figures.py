@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpfleet.domain.figures import timestamp, two_digits
@@ -17,7 +17,6 @@ def test_a_count_is_rounded_to_two_digits(count: int, shown: int) -> None:
     assert two_digits(count) == shown
 
 
-@settings(deadline=None)
 @given(st.integers(1, 10**9))
 def test_a_rounded_count_is_near_and_never_none_of_some(count: int) -> None:
     assert abs(two_digits(count) - count) <= count * 0.05

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpfleet.domain.facts import Deployment, Relay
@@ -86,7 +86,6 @@ _ANY = st.builds(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(st.lists(_ANY, unique_by=lambda item: item.number, max_size=8))
 def test_at_most_one_relay_that_takes_mail_restarts_and_only_if_all_others_do(relays: list[Relay]) -> None:
     chosen = _go(relays)

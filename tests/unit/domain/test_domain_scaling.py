@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpfleet.api.reasons import RelayState
@@ -113,7 +113,6 @@ _RELAYS = st.builds(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(st.lists(_RELAYS, unique_by=lambda item: item.number, max_size=12), st.integers(1, 12))
 def test_after_the_step_there_are_as_many_as_wanted_unless_pauses_forbid_it(
     relays: list[Relay], desired: int
@@ -125,7 +124,6 @@ def test_after_the_step_there_are_as_many_as_wanted_unless_pauses_forbid_it(
     assert len(set(result.new) | {item.number for item in relays}) == len(result.new) + len(relays)
 
 
-@settings(deadline=None)
 @given(st.lists(_RELAYS, unique_by=lambda item: item.number, max_size=12), st.integers(1, 12))
 def test_a_choice_repeated_with_its_own_outcome_as_memory_is_the_same_choice(
     relays: list[Relay], desired: int

@@ -84,6 +84,14 @@ def test_without_any_relay_that_takes_mail_the_pool_is_not_available() -> None:
     assert _told(seen, ConditionType.AVAILABLE) == ("False", "NoRelayAvailable")
 
 
+def test_a_pool_whose_backups_take_the_connections_is_available_and_not_ready() -> None:
+    seen = pool([relay(0, pods=())], replicas=1, on_backups=True)
+    assert _told(seen, ConditionType.AVAILABLE) == ("True", "BackupsInUse")
+    assert _told(seen, ConditionType.READY) == ("False", "RelaysNotReady")
+    without = pool([relay(0, pods=())], replicas=1, on_backups=True, balancer=None)
+    assert _told(without, ConditionType.AVAILABLE) == ("False", "NoRelayAvailable")
+
+
 @pytest.mark.parametrize(
     ("seen", "reason"),
     [

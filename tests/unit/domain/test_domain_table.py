@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from smtpfleet.api.routing import RouteState
+from smtpfleet.api.routing import BalancerPeer, RouteState, parse_table
 from smtpfleet.domain.facts import Claim, Wish
 from tests.unit.domain.samples import pod, pool, relay, table
 
@@ -76,3 +76,37 @@ def test_the_spec_is_carried_over_in_the_agents_units() -> None:
     assert made.delivery.queue_lifetime_s == 129600
     assert made.delivery.smarthost is not None
     assert (made.hostname, made.method) == ("outbound.mail.svc", "RoundRobin")
+
+
+PEERS = (BalancerPeer(name="outbound-balancer-a", address="10.244.1.5"),)
+
+
+def test_balancers_know_of_each_other_only_where_they_count_clients_together() -> None:
+    limited = {"submission": {"trustedNetworks": ["10.0.0.0/8"], "maxConnectionsPerClient": 20}}
+    assert table(pool([relay(0)], balancer_pods=PEERS)) == table(pool([relay(0)]))
+    found = table(pool([relay(0)], balancer_pods=PEERS, spec_fields=limited))
+    assert (found.submission.max_connections_per_client, found.balancing.peers) == (20, PEERS)
+
+
+def test_headers_are_believed_from_private_networks_unless_the_pool_says_from_where() -> None:
+    told = {"acceptProxyProtocol": True}
+    assert table(pool([relay(0)])).balancing.proxy_protocol_sources == ()
+    assert (
+        "10.0.0.0/8"
+        in table(pool([relay(0)], spec_fields={"balancing": told})).balancing.proxy_protocol_sources
+    )
+    narrow = told | {"proxyProtocolSources": ["192.0.2.0/28"]}
+    found = table(pool([relay(0)], spec_fields={"balancing": narrow}))
+    assert found.balancing.proxy_protocol_sources == ("192.0.2.0/28",)
+
+
+def test_backups_and_senders_are_carried_over() -> None:
+    fields = {
+        "submission": {"trustedNetworks": ["10.0.0.0/8"], "allowedSenderDomains": ["example.com"]},
+        "balancing": {"backups": [{"host": "smtp.provider.example", "submissionsPort": 465}]},
+    }
+    found = table(pool([relay(0)], spec_fields=fields))
+    assert found.submission.allowed_sender_domains == ("example.com",)
+    (backup,) = found.balancing.backups
+    assert (backup.host, backup.port, backup.submissions_port) == ("smtp.provider.example", 25, 465)
+    assert parse_table(found.text) == found

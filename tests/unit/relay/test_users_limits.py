@@ -178,7 +178,7 @@ def test_users_alone_may_relay_besides_trusted_networks() -> None:
 
 def test_mail_of_users_waits_for_the_agents_consent_and_other_mail_does_not() -> None:
     rendered = parameters(CONFIGURATIONS["users"]())
-    assert rendered["smtpd_sender_restrictions"].startswith("check_sasl_access static:smtpfleet_users, ")
+    assert rendered["smtpd_sender_restrictions"].endswith(", check_sasl_access static:smtpfleet_users")
     assert "default_action=DUNNO" in rendered["smtpd_sender_restrictions"]
     assert "{ default_action = 450 4.7.1 " in rendered["smtpfleet_users"]
     assert is_owned("smtpfleet_users")

@@ -11,6 +11,7 @@ from smtpfleet.domain.facts import Pool as PoolFacts
 from smtpfleet.domain.table import routing_table
 from smtpfleet.resources import access, balancer, budgets, certificate, policies, relay, routing
 from smtpfleet.resources.pool import Images, Object, Pool
+from smtpfleet.resources.pool_service import pool_service
 
 FILES: Final = Path(__file__).parent / "golden"
 
@@ -69,7 +70,7 @@ OBJECTS: Final[dict[str, Callable[[], Object]]] = {
     "balancer-deployment": lambda: balancer.balancer_deployment(pool()),
     "balancer-budget": lambda: budgets.balancer_budget(pool()),
     "balancer-policy": lambda: policies.balancer_policy(pool()),
-    "pool-service": lambda: balancer.pool_service(pool()),
+    "pool-service": lambda: pool_service(pool()),
 }
 
 

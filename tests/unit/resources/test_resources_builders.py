@@ -8,6 +8,7 @@ from smtpfleet.api import names
 from smtpfleet.resources import access, balancer, certificate, relay
 from smtpfleet.resources.marks import is_ours, is_predecessors
 from smtpfleet.resources.pool import Object
+from smtpfleet.resources.pool_service import pool_service
 from tests.unit.resources.goldens import FILES, OBJECTS, pool, text
 
 BASELINE = {
@@ -161,7 +162,7 @@ def test_the_agents_may_read_exactly_the_secrets_that_the_spec_names() -> None:
 @pytest.mark.parametrize(("mode", "ports"), [("None", [25, 587]), ("Optional", [25, 587, 465])])
 def test_the_pool_has_port_465_unless_there_is_no_tls(mode: str, ports: list[int]) -> None:
     submission = {"trustedNetworks": ["10.0.0.0/8"], "tls": {"mode": mode}}
-    found = balancer.pool_service(pool(submission=submission))["spec"]["ports"]
+    found = pool_service(pool(submission=submission))["spec"]["ports"]
     assert [port["port"] for port in found] == ports
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpfleet.api.names import APPLIED_ANNOTATION
@@ -154,7 +154,6 @@ def _parent(thing: Any, path: tuple[Any, ...]) -> Any:
     return thing
 
 
-@settings(deadline=None)
 @given(st.sampled_from(_cases()), st.booleans())
 def test_any_field_that_is_changed_or_removed_is_noticed(
     case: tuple[str, tuple[Any, ...]], remove: bool
@@ -173,7 +172,6 @@ def test_any_field_that_is_changed_or_removed_is_noticed(
     assert (drift(wanted, live) is Drift.NONE) == expected_none
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(OBJECTS)), st.text(min_size=1), st.integers())
 def test_any_field_that_somebody_adds_beside_ours_survives(name: str, key: str, value: int) -> None:
     wanted, live = OBJECTS[name](), _live(OBJECTS[name]())

@@ -44,5 +44,5 @@ def relay_restrictions(*, users: bool) -> str:
 
 
 def sender_restriction(*, users: bool) -> str:
-    """What stands before the other sender restrictions; empty without users."""
+    """What stands behind the other sender restrictions; empty without users."""
     return f"check_sasl_access static:{CLASS}" if users else ""

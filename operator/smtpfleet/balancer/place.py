@@ -1,0 +1,25 @@
+"""Where this balancer is: what its configuration needs besides the routing table."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_SERVICES: Final = re.compile(r"^\s*search\s.*?\bsvc\.(\S+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A balancer's pod: its name and address, and the domain of the cluster's Services.
+
+    One without a name tells the other balancers nothing.
+    """
+
+    pod: str = ""
+    address: str = ""
+    domain: str = "cluster.local"
+
+
+def cluster_domain(resolv_conf: str) -> str:
+    """The domain of the cluster, from the search list that the kubelet gives every pod."""
+    found = _SERVICES.search(resolv_conf)
+    return found[1].rstrip(".") if found else "cluster.local"
