@@ -133,6 +133,7 @@ def _users(local: Local, runs: int) -> Report:
         secured, clear = users.ways(stage)
         attempts = throughput.alternate(stage, (secured, clear), runs=runs)
         guessing = users.guessing(stage, attempts, runs=runs)
+        changes = users.rotation(stage, [*attempts, *guessing.attempts], runs=runs)
     ratios = [a / b for a, b in zip(secured.accepted_per_s, clear.accepted_per_s, strict=True)]
     pairs = zip(guessing.disturbed_p99_s, guessing.undisturbed_p99_s, strict=True)
     return _report(
@@ -146,6 +147,18 @@ def _users(local: Local, runs: int) -> Report:
             Series(name="ratio of p99", unit="", values=tuple(a / b for a, b in pairs), bar="< 2"),
             Series(name="wrong log-ins answered", unit="/s", values=tuple(guessing.guesses_per_s)),
             Series(name="errors of others", unit="messages", values=(float(guessing.errors),), bar="0"),
+            Series(
+                name="users change at 100/s: errors",
+                unit="messages",
+                values=tuple(float(each.errors) for each in changes),
+                bar="0",
+            ),
+            Series(
+                name="users change at 100/s: lost",
+                unit="messages",
+                values=tuple(float(each.lost) for each in changes),
+                bar="0",
+            ),
         ],
         clients=throughput.CLIENTS,
         seconds=throughput.SECONDS,

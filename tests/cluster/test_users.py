@@ -130,8 +130,8 @@ def test_users_come_change_and_go_under_messages_and_nobody_else_notices(stage: 
         stage.kube,
         Shape(
             target=f"{stage.address()}:587",
-            rate=20,
-            count=300,
+            rate=40,
+            count=400,
             flags=("--tls", "starttls", "--login", f"plain:{CANARY}", "--reuse", "4"),
         ),
     )
