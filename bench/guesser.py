@@ -24,7 +24,8 @@ async def main(target: str, rate: float, addresses: int) -> int:
 
     async def one(number: int) -> None:
         nonlocal answered
-        answered += await _guess(resolved, number, f"198.51.100.{number % addresses + 1}")
+        is_answered = await _guess(resolved, number, f"198.51.100.{number % addresses + 1}")
+        answered += is_answered
 
     begin, tasks = loop.time(), set[asyncio.Task[None]]()
     for number in itertools.count():

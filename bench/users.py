@@ -106,18 +106,16 @@ class Guessing:
     undisturbed_p99_s: list[float] = field(default_factory=list)
     disturbed_p99_s: list[float] = field(default_factory=list)
     errors: int = 0
-    attempts: list[Attempt] = field(default_factory=list)
     guesses_per_s: list[float] = field(default_factory=list)
 
 
-def guessing(stage: Stage, earlier: Sequence[Attempt], *, runs: int) -> Guessing:
+def guessing(stage: Stage, *, runs: int) -> Guessing:
     """Others' latency with and without wrong log-ins, in turn."""
-    result, attempts = Guessing(), list(earlier)
+    result, attempts = Guessing(), list[Attempt]()
     for number in range(runs):
         for disturbed in (False, True):
             done, guesses_per_s = _others(stage, disturbed=disturbed)
             attempts.extend(done)
-            result.attempts.extend(done)
             stage.wait_drained(attempts, timeout_s=300)
             p99_s = quantiles((a.end - a.planned for a in done), n=100)[98]
             (result.disturbed_p99_s if disturbed else result.undisturbed_p99_s).append(p99_s)
