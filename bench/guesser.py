@@ -53,7 +53,7 @@ async def _guess(target: Target, number: int, address: str) -> bool:
         await session.open()
     except NotAcknowledgedError as error:
         session.abort()
-        return error.stage is Stage.AUTH and error.code in {454, 535}
+        return (error.stage, error.code) in {(Stage.AUTH, 454), (Stage.AUTH, 535), (Stage.BANNER, 421)}
     raise SystemExit("a guess was right")
 
 

@@ -64,6 +64,8 @@ def render(
         scram: whether every user can log in by SCRAM.
     """
     parameters = overridable(table) | table.postfix | owned(table, host, phase, chain=chain, scram=scram)
+    if has_users(table):
+        parameters = conf.with_door(parameters, host.paths)
     return Configuration(
         main_cf=_main_cf(parameters),
         master_cf=master_cf(

@@ -94,6 +94,28 @@ def test_knowing_a_client_gives_it_no_more_guesses_than_others_have() -> None:
     assert sum(guess(throttle, ATTACKER) is not None for _ in range(50)) == FREE
 
 
+def test_an_address_only_guesses_until_a_user_logs_in_from_it_or_it_is_quiet() -> None:
+    throttle = Throttle()
+    log_in(throttle, HOME)
+    for address in (ATTACKER, HOME):
+        assert not throttle.only_guesses(address, 0.0)
+        for number in range(FREE):
+            guess(throttle, address, f"user-{number}")
+    assert throttle.only_guesses(ATTACKER, 0.0)
+    assert not throttle.only_guesses(ATTACKER, 10.0)
+    assert not throttle.only_guesses(HOME, 0.0)
+
+
+def test_a_home_is_forgotten_with_its_last_user() -> None:
+    throttle = Throttle()
+    log_in(throttle, HOME)
+    for number in range(2048):
+        log_in(throttle, f"10.0.{number >> 8}.{number & 255}")
+    for number in range(FREE):
+        guess(throttle, HOME, f"user-{number}")
+    assert throttle.only_guesses(HOME, 0.0)
+
+
 def test_right_passwords_and_attempts_that_were_not_looked_at_cost_nothing() -> None:
     throttle = Throttle()
     for _ in range(1000):

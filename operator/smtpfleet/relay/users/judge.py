@@ -66,6 +66,10 @@ class Judge:
         self._wrong.clear()
         self._generation += 1
 
+    def only_guesses(self, address: str) -> bool:
+        """Whether nothing but failed log-ins comes from an address."""
+        return self._throttle.only_guesses(address, self._clock())
+
     async def password(self, claim: Password, address: str) -> Verdict:
         """Judge a name and a password from a client's address."""
         digest = self._verifier.digest(claim.name, claim.password)

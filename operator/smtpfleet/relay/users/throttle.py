@@ -60,7 +60,8 @@ class Throttle:
 
     def __init__(self) -> None:
         self._addresses, self._users, self._pairs = Buckets(), Buckets(), Buckets()
-        self._known: OrderedDict[bytes, None] = OrderedDict()
+        self._known: OrderedDict[bytes, bytes] = OrderedDict()
+        self._homes: Counter[bytes] = Counter()
         self._under_way: Counter[bytes] = Counter()
 
     def admit(self, address: str, user: str, now_s: float) -> float | None:
@@ -78,10 +79,13 @@ class Throttle:
         """The password was right: know this client from now on."""
         host, _, pair = _keys(address, user)
         self._ended(host)
-        self._known[pair] = None
+        if pair not in self._known:
+            self._known[pair] = host
+            self._homes[host] += 1
         self._known.move_to_end(pair)
         while len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+            _, left = self._known.popitem(last=False)
+            _one_less(self._homes, left)
 
     def failed(self, address: str, user: str, now_s: float) -> None:
         """The password was wrong."""
@@ -97,10 +101,13 @@ class Throttle:
         """The attempt was not looked at."""
         self._ended(_keys(address, user)[0])
 
+    def only_guesses(self, address: str, now_s: float) -> bool:
+        """Whether an address has failed too often, and no user has logged in from it lately."""
+        host = _digest(_host(address))
+        return self._addresses.level(host, now_s) >= FREE and host not in self._homes
+
     def _ended(self, host: bytes) -> None:
-        self._under_way[host] -= 1
-        if not self._under_way[host]:
-            del self._under_way[host]
+        _one_less(self._under_way, host)
 
     def __len__(self) -> int:
         return len(self._addresses) + len(self._users) + len(self._pairs) + len(self._known)
@@ -114,6 +121,12 @@ def _keys(address: str, user: str) -> tuple[bytes, bytes, bytes]:
         _digest(user),
         _digest(f"{host} {user}"),
     )
+
+
+def _one_less(counts: Counter[bytes], key: bytes) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
 
 
 def _digest(text: str) -> bytes:
