@@ -133,23 +133,48 @@ def _users(local: Local, runs: int) -> Report:
         users.pool(stage)
         secured, clear = users.ways(stage)
         attempts = throughput.alternate(stage, (secured, clear), runs=runs)
-        guessing = users.guessing(stage, attempts, runs=runs)
+        changes = users.rotation(stage, attempts, runs=runs)
     ratios = [a / b for a, b in zip(secured.accepted_per_s, clear.accepted_per_s, strict=True)]
-    pairs = zip(guessing.disturbed_p99_s, guessing.undisturbed_p99_s, strict=True)
+    changing = f"users change at {users.ROTATION_RATE}/s"
     return _report(
-        "Users: throughput under STARTTLS, and wrong passwords",
+        "Users: throughput under STARTTLS, and changes under messages",
         [
             Series(name="STARTTLS, users, reused", unit="accepted/s", values=tuple(secured.accepted_per_s)),
             Series(name="clear, trusted, reused", unit="accepted/s", values=tuple(clear.accepted_per_s)),
             Series(name="ratio", unit="", values=tuple(ratios), bar="≥ 0.80"),
-            Series(name="p99 undisturbed", unit="s", values=tuple(guessing.undisturbed_p99_s)),
-            Series(name="p99 under wrong log-ins", unit="s", values=tuple(guessing.disturbed_p99_s)),
-            Series(name="ratio of p99", unit="", values=tuple(a / b for a, b in pairs), bar="< 2"),
-            Series(name="wrong log-ins answered", unit="/s", values=tuple(guessing.guesses_per_s)),
-            Series(name="errors of others", unit="messages", values=(float(guessing.errors),), bar="0"),
+            Series(
+                name=f"{changing}: errors",
+                unit="messages",
+                values=tuple(float(each.errors) for each in changes),
+                bar="0",
+            ),
+            Series(
+                name=f"{changing}: lost",
+                unit="messages",
+                values=tuple(float(each.lost) for each in changes),
+                bar="0",
+            ),
         ],
         clients=throughput.CLIENTS,
         seconds=throughput.SECONDS,
+        relays=1,
+    )
+
+
+def _guessing(local: Local, runs: int) -> Report:
+    with _stage(local) as stage:
+        users.pool(stage)
+        found = users.guessing(stage, runs=runs)
+    pairs = zip(found.disturbed_p99_s, found.undisturbed_p99_s, strict=True)
+    return _report(
+        "Wrong log-ins: what other clients notice",
+        [
+            Series(name="p99 undisturbed", unit="s", values=tuple(found.undisturbed_p99_s)),
+            Series(name="p99 under wrong log-ins", unit="s", values=tuple(found.disturbed_p99_s)),
+            Series(name="ratio of p99", unit="", values=tuple(a / b for a, b in pairs), bar="< 2"),
+            Series(name="wrong log-ins answered", unit="/s", values=tuple(found.guesses_per_s)),
+            Series(name="errors of others", unit="messages", values=(float(found.errors),), bar="0"),
+        ],
         relays=1,
         rate=f"{users.RATE}/s",
         guesses=f"{users.GUESSES_PER_S}/s from {users.GUESSERS} addresses",
@@ -193,6 +218,7 @@ BENCHMARKS: Final[dict[str, Callable[[Local, int], Report]]] = {
     "failover": _failover,
     "users": _users,
     "balancing": _balancing,
+    "guessing": _guessing,
 }
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ async def main(target: str, rate: float, addresses: int) -> int:
 
     async def one(number: int) -> None:
         nonlocal answered
-        answered += await _guess(resolved, number, f"198.51.100.{number % addresses + 1}")
+        is_answered = await _guess(resolved, number, f"198.51.100.{number % addresses + 1}")
+        answered += is_answered
 
     begin, tasks = loop.time(), set[asyncio.Task[None]]()
     for number in itertools.count():
@@ -52,7 +53,7 @@ async def _guess(target: Target, number: int, address: str) -> bool:
         await session.open()
     except NotAcknowledgedError as error:
         session.abort()
-        return error.stage is Stage.AUTH and error.code in {454, 535}
+        return (error.stage, error.code) in {(Stage.AUTH, 454), (Stage.AUTH, 535), (Stage.BANNER, 421)}
     raise SystemExit("a guess was right")
 
 

@@ -2,6 +2,9 @@
 
 import base64
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
@@ -9,11 +12,11 @@ from uuid import uuid4
 import bcrypt
 import pytest
 
-from mailcheck.model import Stage
+from mailcheck.model import Attempt, Stage
 from scenario.accounts import figures
 from scenario.cluster import Local
 from scenario.kube import Object, wait_until
-from scenario.load import Load, Shape
+from scenario.load import ROOT, Load, Shape
 from scenario.stage import CLUSTER_NETWORKS
 from scenario.stage import Stage as Theatre
 from smtpfleet.relay.users.hashes import scram_key
@@ -112,6 +115,24 @@ def test_nobody_gets_in_with_a_wrong_password_and_everybody_else_does(stage: The
     assert _code(stage, "plain") == 235
 
 
+def test_an_address_that_only_guesses_is_turned_away_and_no_other(stage: Theatre) -> None:
+    relay = f"{stage.address(stage.pods('relay')[0].relay)}:2587"
+    guessing = [sys.executable, "-m", "bench.guesser", relay, "20", "1"]
+    with subprocess.Popen(
+        stage.kube.inside(guessing), cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        time.sleep(2.0)
+        answered, _ = process.communicate("\n", timeout=60)
+    assert int(answered) > 10
+
+    def sent(address: str) -> list[Attempt]:
+        flags = ("--proxy-header", address, "--tls", "starttls", "--login", f"plain:{CANARY}")
+        return Load.start(stage.kube, Shape(target=relay, rate=1, count=1, flags=flags)).finish()
+
+    assert [(attempt.stage, attempt.code) for attempt in sent("198.51.100.1")] == [(Stage.BANNER, 421)]
+    account(stage, sent("198.51.100.2"))
+
+
 def test_a_user_sends_as_who_he_may_and_as_often_as_he_may(stage: Theatre) -> None:
     carol = _login("carol@example.com")
     allowed = run_session(stage, "starttls", 587, *carol, "--sender=Carol@Example.com")
@@ -130,8 +151,8 @@ def test_users_come_change_and_go_under_messages_and_nobody_else_notices(stage: 
         stage.kube,
         Shape(
             target=f"{stage.address()}:587",
-            rate=20,
-            count=300,
+            rate=40,
+            count=400,
             flags=("--tls", "starttls", "--login", f"plain:{CANARY}", "--reuse", "4"),
         ),
     )

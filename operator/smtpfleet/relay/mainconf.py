@@ -78,8 +78,11 @@ def render(
         ways: where mail goes; by MX, if nothing else is said.
     """
     sets = owned(table, host, phase, chain=chain, scram=scram, ways=ways)
+    parameters = overridable(table) | table.postfix | sets
+    if has_users(table):
+        parameters = conf.with_door(parameters, host.paths)
     return Configuration(
-        main_cf=_main_cf(overridable(table) | table.postfix | sets),
+        main_cf=_main_cf(parameters),
         master_cf=master_cf(
             size_limit_bytes=table.submission.message_size_limit_bytes,
             any_family=bool(table.balancing.proxy_protocol_sources),

@@ -105,6 +105,11 @@ class Paths:
         return self.run / "auth.sock"
 
     @property
+    def door_socket(self) -> Path:
+        """Where smtpd asks whether a client may come in at all."""
+        return self.run / "door.sock"
+
+    @property
     def limits_socket(self) -> Path:
         """Where smtpd asks whether a user may send a message."""
         return self.run / "limits.sock"

@@ -13,6 +13,7 @@ from smtpfleet.relay.settings import Paths
 from smtpfleet.relay.tlsconf import CLIENT_PORTS
 from smtpfleet.relay.users import conf
 from smtpfleet.relay.users.book import UserBook
+from smtpfleet.relay.users.door import SHUT, Door
 from smtpfleet.relay.users.limits import (
     GONE,
     NOT_THEIRS,
@@ -188,6 +189,35 @@ def test_mail_of_users_waits_for_the_agents_consent_and_other_mail_does_not() ->
 def test_scram_is_offered_when_it_may_be(scram: bool) -> None:
     offered = conf.parameters(Paths(), users=True, scram=scram)["smtpd_sasl_mechanism_filter"]
     assert offered == "PLAIN, LOGIN" + (", SCRAM-SHA-256" if scram else "")
+
+
+def test_who_only_guesses_is_turned_away_unless_trusted(stand: Stand) -> None:
+    door = Door(lambda: stand.table, lambda address: not address.endswith(".7"))
+    asked = "request=smtpd_access_policy\nprotocol_state=CONNECT\nclient_address={}\n"
+    answers = {
+        address: door.answer(asked.format(address).encode())
+        for address in ("192.0.2.1", "192.0.2.7", "10.1.2.3", "unknown", "2001:db8::1")
+    }
+    assert answers == {
+        "192.0.2.1": SHUT,
+        "192.0.2.7": GO_ON,
+        "10.1.2.3": GO_ON,
+        "unknown": SHUT,
+        "2001:db8::1": SHUT,
+    }
+    stand.table = None
+    assert door.answer(asked.format("192.0.2.1").encode()) == GO_ON
+
+
+def test_the_question_at_the_door_stands_before_the_users_own_and_lets_in_when_it_fails() -> None:
+    own = {"smtpd_client_restrictions": "check_client_access cidr:/etc/postfix/clients"}
+    asking = parameters(render(table(tls=TlsMode.OPTIONAL, users="users", postfix=own), HOST, Phase.OPEN))
+    door, _, rest = asking["smtpd_client_restrictions"].partition("}, ")
+    assert "door.sock" in door
+    assert "default_action=DUNNO" in door
+    assert rest == own["smtpd_client_restrictions"]
+    without = parameters(render(table(postfix=own), HOST, Phase.OPEN))
+    assert without["smtpd_client_restrictions"] == own["smtpd_client_restrictions"]
 
 
 def test_the_check_port_and_a_rehearsal_ask_nobody_for_a_password() -> None:

@@ -4,6 +4,7 @@ Guarantees: without users nothing of SASL is on; AUTH is offered under TLS only,
 mail of an authenticated client goes only where the agent has agreed to it.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from smtpfleet.relay.settings import Paths
@@ -36,6 +37,15 @@ def parameters(paths: Paths, *, users: bool, scram: bool) -> dict[str, str]:
         CLASS: f"check_policy_service {{ unix:{paths.limits_socket}, timeout=5s, try_limit=2,"
         f" {{ default_action = {_NOT_NOW} }} }}",
     }
+
+
+def with_door(parameters: Mapping[str, str], paths: Paths) -> dict[str, str]:
+    """The same parameters, with a question at each connection before what the user's own restrictions say."""
+    name = "smtpd_client_restrictions"
+    door = (
+        f"check_policy_service {{ unix:{paths.door_socket}, timeout=1s, try_limit=1, default_action=DUNNO }}"
+    )
+    return {**parameters, name: ", ".join(filter(None, (door, parameters.get(name, ""))))}
 
 
 def relay_restrictions(*, users: bool) -> str:

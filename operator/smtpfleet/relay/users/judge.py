@@ -66,6 +66,10 @@ class Judge:
         self._wrong.clear()
         self._generation += 1
 
+    def only_guesses(self, address: str) -> bool:
+        """Whether nothing but failed log-ins comes from an address."""
+        return self._throttle.only_guesses(address, self._clock())
+
     async def password(self, claim: Password, address: str) -> Verdict:
         """Judge a name and a password from a client's address."""
         digest = self._verifier.digest(claim.name, claim.password)
@@ -104,15 +108,21 @@ class Judge:
         delay_s = self._throttle.admit(address, name, began_s)
         if delay_s is None:
             return Verdict.DEFERRED
-        if delay_s and not await self._hold(delay_s):
-            return Verdict.DEFERRED
+        right: bool | None = None
         try:
-            right = await is_right()
+            if await self._hold(delay_s):
+                right = await is_right()
         except (UnavailableError, BusyError):
+            right = None
+        finally:
+            if right is None:
+                self._throttle.abandoned(address, name)
+        if right is None:
             return Verdict.DEFERRED
         if right:
-            self._throttle.succeeded(address, name, self._clock())
+            self._throttle.succeeded(address, name)
             return Verdict.ACCEPTED
+        self._throttle.failed(address, name, self._clock())
         held = await self._hold(began_s + delay_s + FAILURE_S - self._clock())
         return Verdict.REJECTED if held else Verdict.DEFERRED
 

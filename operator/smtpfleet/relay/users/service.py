@@ -1,4 +1,4 @@
-"""Users of one relay, put together: their book, who judges them, and the two sockets at which Postfix asks."""
+"""Users of one relay, put together: their book, who judges them, and the sockets at which Postfix asks."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -8,6 +8,7 @@ from smtpfleet.relay import policy
 from smtpfleet.relay.settings import Paths
 from smtpfleet.relay.users import dovecot
 from smtpfleet.relay.users.book import Secrets, UserBook
+from smtpfleet.relay.users.door import Door
 from smtpfleet.relay.users.judge import Judge
 from smtpfleet.relay.users.limits import Limits
 from smtpfleet.relay.users.verifier import Verifier
@@ -26,6 +27,7 @@ class Users:
         self._verifier = Verifier()
         self._judge = Judge(book, self._verifier)
         self._limits = Limits(book, table)
+        self._door = Door(table, self._judge.only_guesses)
         self._scram = False
 
     @property
@@ -58,3 +60,5 @@ class Users:
         stack.callback(logins.close)
         messages = await policy.serve_answers(paths.limits_socket, lambda: self._limits.answer, owner=owner)
         stack.callback(messages.close)
+        connections = await policy.serve_answers(paths.door_socket, lambda: self._door.answer, owner=owner)
+        stack.callback(connections.close)

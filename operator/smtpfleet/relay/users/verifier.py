@@ -141,4 +141,5 @@ class Verifier:
 
 def _be_nice() -> None:
     """Linux has a priority for each thread (setpriority(2)); a lower one needs no right."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    thread = threading.get_native_id()
+    os.setpriority(os.PRIO_PROCESS, thread, max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
