@@ -245,8 +245,8 @@ def test_nothing_is_left_of_routes_and_credentials_that_are_gone(stand: Stand) -
 
 def test_a_server_that_refuses_the_credentials_is_named_until_it_takes_them(stand: Stand) -> None:
     stand.known.contents["provider"] = GOOD
-    stand.ways(smarthost=SMARTHOST)
-    stand.refusals.read(REFUSED)
+    service = stand.ways(smarthost=SMARTHOST).services[0]
+    stand.refusals.read(f"postfix/{service.name}/smtp", REFUSED)
     trouble = stand.troubles()["smtp.provider.example:587"]
     assert trouble.problem is NextHopProblem.REFUSED
     assert trouble.error == "the server refuses the credentials of Secret provider (535)"
