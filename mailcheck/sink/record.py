@@ -24,7 +24,7 @@ class Record:
         self.clients: Counter[str] = Counter()
         """Arrivals by client address."""
         self.open_sessions = self.peak_sessions = 0
-        """Sessions now, and the most at a time since the mode was set last."""
+        """Sessions now, from their first EHLO on, and the most at a time since the mode was set last."""
         self._lines: list[bytes] = []
         try:
             self._file = path.open("ab", buffering=0) if path else None
@@ -52,7 +52,7 @@ class Record:
         self.clients[arrival.client] += 1
 
     def session_begins(self) -> None:
-        """A client has connected."""
+        """A client has said who it is."""
         self.open_sessions += 1
         self.peak_sessions = max(self.peak_sessions, self.open_sessions)
 

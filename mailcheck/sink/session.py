@@ -52,7 +52,7 @@ class SinkSession(asyncio.Protocol):
         self._input = bytearray()
         self._content: bytearray | None = None
         self._oversized = False
-        self._silent = False
+        self._silent = self._counted = False
         self._tls = self._user = ""
         self._dialogue: Dialogue | None = None
         self._client = ""
@@ -66,7 +66,6 @@ class SinkSession(asyncio.Protocol):
         self._client = str(transport.get_extra_info("peername")[0])
         self._services.open_transports.add(self._transport)
         self._services.record.counters["connections"] += 1
-        self._services.record.session_begins()
         struck = self._struck(Stage.BANNER)
         if struck is None:
             self._transport.write(f"220 {self._services.hostname} ESMTP mailcheck\r\n".encode("ascii"))
@@ -77,7 +76,8 @@ class SinkSession(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone; what it had finished is recorded."""
         self._services.open_transports.discard(self._transport)
-        self._services.record.session_ends()
+        if self._counted:
+            self._services.record.session_ends()
 
     def data_received(self, data: bytes) -> None:
         """Go on with what has come."""
@@ -120,6 +120,9 @@ class SinkSession(asyncio.Protocol):
         if struck is not None:
             return struck
         self._reset()
+        if not self._counted:  # who only connects, as a probe does, is no client
+            self._counted = True
+            self._services.record.session_begins()
         self._helo_name = _text(argument.strip())
         return f"250 {self._services.hostname}\r\n".encode("ascii")
 

@@ -16,7 +16,7 @@ from smtpfleet.api.postfix_parameters import OWNED
 from testbed import generate
 from testbed.errors import CommandError
 from testbed.handle import ClusterHandle
-from tests.cluster.manifests import BAD, EVERYTHING, TRUSTED, relay, trusting
+from tests.cluster.manifests import BAD, EVERYTHING, TRUSTED, relay, routes, trusting
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "api-tests"
@@ -153,6 +153,9 @@ def test_every_parameter_of_the_operator_is_refused_by_its_name(api: ClusterHand
         {**TRUSTED, "delivery": {"queueLifetime": "1h30m"}},
         {"submission": {"authentication": {"secretName": "outbound-users"}}},
         {**TRUSTED, "delivery": {"smarthost": {"host": "192.0.2.1"}}},
+        routes(
+            *({"domain": f"{number:03}.{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 50}"} for number in range(64))
+        ),
     ],
 )
 def test_a_good_manifest_is_accepted(api: ClusterHandle, spec: dict[str, Any]) -> None:

@@ -15,6 +15,8 @@ from scenario.cluster import Local
 from scenario.kube import Object, wait_until
 from scenario.load import Shape, run
 from scenario.stage import SINK, Stage
+from smtpfleet.api.names import ROUTING_KEY
+from smtpfleet.api.routing import parse_table
 from smtpfleet.controller.selfsigned import make
 from smtpfleet.resources.certificate import Pair
 from testbed.handle import ClusterHandle
@@ -35,22 +37,19 @@ class Scene:
     def host(self, sink: str) -> str:
         return f"{sink}.{self.stage.namespace}.svc.cluster.local"
 
-    def deliver(self, **delivery: Any) -> None:
+    def deliver(self, *, postfix: Mapping[str, str] | None = None, **delivery: Any) -> None:
         """Apply, and wait until every relay acts on it."""
-        self.stage.apply_pool(**SHAPE, delivery=delivery)
+        self.stage.apply_pool(**SHAPE, delivery=delivery, relay={"postfix": postfix or {}})
 
         def look() -> str:
             found = self.stage.kube.get("smtppool", "outbound", "-n", self.stage.namespace)
             if found["status"]["observedGeneration"] != found["metadata"]["generation"]:
                 return "the operator has not seen it"
             table = self.stage.kube.get("configmap", "outbound-routing", "-n", self.stage.namespace)
-            revisions = {
-                self.stage.relay_status(pod.name)["tableRevision"] for pod in self.stage.pods("relay")
-            }
-            wanted = table["metadata"]["annotations"].get("smtpfleet.io/revision")
-            return (
-                "" if len(revisions) == 1 and revisions != {""} else f"relays have {revisions}, not {wanted}"
-            )
+            wanted = parse_table(table["data"][ROUTING_KEY]).revision
+            statuses = [self.stage.relay_status(pod.name) for pod in self.stage.pods("relay")]
+            told = [(status["tableRevision"], status["tableError"]) for status in statuses]
+            return "" if told == [(wanted, "")] * SHAPE["replicas"] else f"relays have {told}, not {wanted}"
 
         wait_until(look, timeout_s=30)
 
@@ -68,17 +67,22 @@ class Scene:
         )
 
     def send(
-        self, domain: str, *, count: int = 4, rate: float = 50, sender: str = "s@example.com"
+        self,
+        domain: str,
+        *flags: str,
+        count: int = 4,
+        rate: float = 50,
+        sender: str = "s@example.com",
     ) -> list[Attempt]:
         """Hand mail in; all of it is acknowledged."""
         shape = Shape(
             target=f"{self.stage.address()}:25",
             rate=rate,
             count=count,
-            flags=("--domains", domain, "--sender", sender),
+            flags=("--domains", domain, "--sender", sender, *flags),
         )
         attempts, _ = run(self.stage.kube, shape)
-        assert {attempt.reason for attempt in attempts if not attempt.acknowledged} == set()
+        assert {a.reason for a in attempts if not a.acknowledged} == set()
         return attempts
 
     def arrived(self, attempts: list[Attempt], sink: str) -> list[Arrival]:
@@ -172,6 +176,9 @@ def test_mail_goes_by_mx_in_the_order_of_preference_past_a_dead_one(
     scene.arrived(scene.send("bare.mail.test"), SINK)
     # Opportunistic: whoever offers TLS gets it, whatever its certificate.
     assert {arrival.tls for arrival in scene.arrived(scene.send("safe.mail.test"), PARTNER)} == {"TLSv1.3"}
+    # As docs/delivery.md says for DANE: without a validating resolver nothing gets worse.
+    scene.deliver(postfix={"smtp_tls_security_level": "dane", "smtp_dns_support_level": "dnssec"})
+    assert {arrival.tls for arrival in scene.arrived(scene.send("safe.mail.test"), PARTNER)} == {"TLSv1.3"}
 
 
 def _dead_address(stage: Stage) -> None:
@@ -254,7 +261,10 @@ def test_routes_lead_by_recipient_then_by_sender_past_the_smarthost(scene: Scene
         ("safe.mail.test", "s@example.com", PARTNER),
         ("elsewhere.example", "s@NEWS.example", PROVIDER),
     ]
-    sent = [(scene.send(domain, count=2, sender=sender), sink) for domain, sender, sink in ways]
+    sent = [
+        (scene.send(domain, *(() if domain.isascii() else ("--smtputf8",)), count=2, sender=sender), sink)
+        for domain, sender, sink in ways
+    ]
     for attempts, where in sent:
         arrivals = scene.arrived(attempts, where)
         assert {arrival.user for arrival in arrivals} == ({"outbound"} if where == PROVIDER else {""})

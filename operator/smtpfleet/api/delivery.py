@@ -85,27 +85,19 @@ MailDomain = Annotated[
 
 _SERVER_RULES: Final = (
     rule("self.secretName == '' || self.tls in ['Required', 'Verified']", _IN_CLEAR, field_path=".tls"),
-)
-_SMARTHOST_RULES: Final = rules(
-    *_SERVER_RULES,
-    rule(f"self.tls != 'Verified' || !self.host.matches('^{_ADDRESS}$')", _NO_NAME, field_path=".host"),
-    rule(
-        f"self.port != {IMPLICIT_TLS_PORT} || self.tls in ['Required', 'Verified']",
-        _IMPLICIT,
-        field_path=".tls",
-    ),
-)
-_ROUTE_RULES: Final = rules(
-    *_SERVER_RULES,
-    rule("(self.domain == '') != (self.senderDomain == '')", _ONE_DOMAIN),
-    rule("self.host != '' || (!has(self.port) && self.secretName == '')", _NEEDS_HOST),
-    rule("self.host != '' || self.tls != 'Verified'", _MX_VERIFIED, field_path=".tls"),
     rule(f"self.tls != 'Verified' || !self.host.matches('^{_ADDRESS}$')", _NO_NAME, field_path=".host"),
     rule(
         f"!has(self.port) || self.port != {IMPLICIT_TLS_PORT} || self.tls in ['Required', 'Verified']",
         _IMPLICIT,
         field_path=".tls",
     ),
+)
+_SMARTHOST_RULES: Final = rules(*_SERVER_RULES)
+_ROUTE_RULES: Final = rules(
+    *_SERVER_RULES,
+    rule("(self.domain == '') != (self.senderDomain == '')", _ONE_DOMAIN),
+    rule("self.host != '' || (!has(self.port) && self.secretName == '')", _NEEDS_HOST),
+    rule("self.host != '' || self.tls != 'Verified'", _MX_VERIFIED, field_path=".tls"),
 )
 _ROUTES_RULES: Final = rules(
     rule("self.map(r, r.domain == '').isSorted()", _ORDER),

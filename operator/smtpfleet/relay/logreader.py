@@ -69,7 +69,7 @@ class LogReader:
         if program.startswith(_CHECK) and text.startswith(_CHECK_NOISE):
             return None
         self._count(text)
-        self.refusals.read(text)
+        self.refusals.read(program, text)
         severity = _SEVERITY.match(text)
         return LogLine(
             text=self._mask(text),

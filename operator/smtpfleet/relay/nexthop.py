@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from smtpfleet.api.delivery import DEFAULT_PORT, IMPLICIT_TLS_PORT, DeliveryTls, Route, Smarthost
+from smtpfleet.relay.refusals import PREFIX
 
 BY_MX: Final = "smtp"
 """The service that delivers by MX, with the TLS level of main.cf."""
@@ -88,7 +89,11 @@ def next_hop(server: Smarthost | Route) -> NextHop:
 
 def service(hop: NextHop, credentials: Credentials) -> Service:
     """The service of a next hop."""
-    options = [f"smtp_tls_security_level={_LEVELS[hop.tls]}", "smtp_tls_policy_maps="]
+    options = [
+        f"syslog_name={PREFIX}{hop.service}",
+        f"smtp_tls_security_level={_LEVELS[hop.tls]}",
+        "smtp_tls_policy_maps=",
+    ]
     if hop.host:
         options += ["smtp_fallback_relay=", f"{{ smtp_delivery_status_filter = {_SETUP_IS_WRONG} }}"]
     if hop.port == IMPLICIT_TLS_PORT:

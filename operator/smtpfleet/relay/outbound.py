@@ -152,7 +152,7 @@ class Outbound:
 
     def _troubles(self, wanted: Iterable[NextHop]) -> Iterable[NextHopTrouble]:
         for hop in wanted:
-            known, code = self._memory.hops[hop], self._refusals.current.get(hop.title)
+            known, code = self._memory.hops[hop], self._refusals.current.get(hop.service)
             if known.problem is not None:
                 yield NextHopTrouble(
                     next_hop=hop.title, problem=known.problem, error=known.error, waiting=known.good is None
@@ -207,7 +207,7 @@ class Outbound:
         before, known.good = known.good, _stored(directory)
         known.problem, known.error = None, ""
         if before != known.good:
-            self._refusals.forget(hop.title)
+            self._refusals.forget(hop.service)
             logger.info("credentials are in use", extra={"next_hop": hop.title, "secret": hop.secret})
 
     def _refuse(self, hop: NextHop, known: _Known, problem: NextHopProblem, error: str) -> None:

@@ -1,15 +1,15 @@
 """Next hops that refuse the pool's credentials, as Postfix's log tells it.
 
-Guarantees: what is remembered of a next hop is its name and the reply code; a delivery or new credentials end it.
+Guarantees: what is remembered of a next hop is its service and the reply code; a delivery or new credentials end it.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Final
 
-_OUTCOME: Final = re.compile(
-    r" relay=(?P<host>[^\s\[]+)\[[^\]]*\]:(?P<port>\d+), .*, status=(?P<status>\w+) \((?P<why>.*)"
-)
+PREFIX: Final = "postfix/"
+"""Before a service's name in ``syslog_name``: so each line of the log says which next hop it is about."""
+_OUTCOME: Final = re.compile(r", status=(?P<status>\w+) \((?P<why>.*)")
 _LOGIN_FAILED: Final = re.compile(r"SASL authentication failed;(?:.* said: (?P<code>\d{3}))?")
 
 
@@ -19,25 +19,23 @@ class Refusals:
     def __init__(self) -> None:
         self._codes: dict[str, str] = {}
 
-    def read(self, text: str) -> None:
-        """A line without its head."""
-        if " relay=" not in text:
-            return
-        outcome = _OUTCOME.search(text)
+    def read(self, program: str, text: str) -> None:
+        """A line; ``program`` is such as ``postfix/smtp-0123456789/smtp`` where a next hop has a service of its own."""
+        service, separator, _ = program.removeprefix(PREFIX).partition("/")
+        outcome = _OUTCOME.search(text) if separator else None
         if outcome is None:
             return
-        server = f"{outcome['host'].lower()}:{outcome['port']}"
-        failed = _LOGIN_FAILED.search(outcome["why"])
+        failed = _LOGIN_FAILED.match(outcome["why"])
         if failed is not None:
-            self._codes[server] = failed["code"] or ""
+            self._codes[service] = failed["code"] or ""
         elif outcome["status"] == "sent":
-            self._codes.pop(server, None)
+            self._codes.pop(service, None)
 
-    def forget(self, server: str) -> None:
+    def forget(self, service: str) -> None:
         """Its credentials are other ones now."""
-        self._codes.pop(server, None)
+        self._codes.pop(service, None)
 
     @property
     def current(self) -> Mapping[str, str]:
-        """Reply code (empty: none) by ``host:port`` of the servers that refuse."""
+        """Reply code (empty: none) by service."""
         return self._codes

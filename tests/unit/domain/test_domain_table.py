@@ -75,6 +75,7 @@ def test_the_spec_is_carried_over_in_the_agents_units() -> None:
     assert made.submission.message_size_limit_bytes == 10 * 2**20
     assert made.delivery.queue_lifetime_s == 129600
     assert made.delivery.smarthost is not None
+    assert made.delivery.max_connections_per_destination == 20
     assert (made.hostname, made.method) == ("outbound.mail.svc", "RoundRobin")
 
 
@@ -110,3 +111,22 @@ def test_backups_and_senders_are_carried_over() -> None:
     (backup,) = found.balancing.backups
     assert (backup.host, backup.port, backup.submissions_port) == ("smtp.provider.example", 25, 465)
     assert parse_table(found.text) == found
+
+
+def test_routes_keep_their_order_and_get_the_other_form_of_their_domain() -> None:
+    routes = [
+        {"domain": "xn--bcher-kva.example", "host": "a.example", "port": 25},
+        {"domain": "b.example"},
+        {"senderDomain": ".xn--bcher-kva.example", "host": "c.example"},
+    ]
+    made = table(pool([relay(0)], spec_fields={"delivery": {"routes": routes}})).delivery.routes
+    assert [(route.domain or route.sender_domain, route.unicode_domain) for route in made] == [
+        ("xn--bcher-kva.example", "b\u00fccher.example"),
+        ("b.example", ""),
+        (".xn--bcher-kva.example", ".b\u00fccher.example"),
+    ]
+    assert [(route.host, route.port) for route in made] == [
+        ("a.example", 25),
+        ("", None),
+        ("c.example", None),
+    ]

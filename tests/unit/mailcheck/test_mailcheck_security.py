@@ -124,12 +124,14 @@ async def test_a_sink_without_tls_offers_none() -> None:
 async def test_the_most_sessions_at_a_time_are_counted_since_the_mode_was_set() -> None:
     async with run_sink(SinkSettings(listen=("127.0.0.1", 0), control=("127.0.0.1", 0))) as running:
         control = SinkClient("127.0.0.1", running.control_port)
-        async with _client(running), _client(running):
-            pass
+        async with _client(running) as one, _client(running) as two, _client(running):
+            await one.ehlo()
+            await two.ehlo()
         await _until_all_have_gone(running)
         assert (await control.counters())["peakSessions"] == 2
         await control.set_mode("accept")
-        async with _client(running):
+        async with _client(running) as one:
+            await one.ehlo()
             counters = await control.counters()
         assert (counters["openSessions"], counters["peakSessions"]) == (1, 1)
 

@@ -10,6 +10,7 @@ from smtpfleet.api.agent_status import CertificateProblem
 from smtpfleet.api.routing import SubmissionTls
 from smtpfleet.api.submission import TlsMode
 from smtpfleet.relay.keystore import PATIENCE_S, RETRY_S, Keystore
+from tests.unit.relay.known import Known
 from tests.unit.relay.pairs import NOW, Content, content, pair
 
 ONE, TWO, THREE = (content(pair(name)) for name in ("one.example", "two.example", "three.example"))
@@ -24,23 +25,6 @@ BAD: dict[str, tuple[Content, CertificateProblem]] = {
     "expired": (OLD, CertificateProblem.EXPIRED),
     "not yet valid": (EARLY, CertificateProblem.INVALID),
 }
-
-
-@dataclass
-class Known:
-    """What is known of Secrets; a name without content is missing if it is in ``gone``."""
-
-    contents: dict[str, Content] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
-
-    def get(self, name: str) -> Content | None:
-        return self.contents.get(name)
-
-    def missing(self, name: str) -> bool:
-        return name in self.gone
-
-    def error(self, name: str) -> str:
-        return f"Secret mail/{name} is missing" if name in self.gone else "no answer yet"
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Where mail goes, as Secrets come, break and go: it waits, or goes with what was good, and never without."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from smtpfleet.relay.outbound import PATIENCE_S, RETIRED_S, SWEEP_S, UNUSED_S, O
 from smtpfleet.relay.refusals import Refusals
 from smtpfleet.relay.ways import Ways, parameters
 from tests.unit.relay.goldens import table
+from tests.unit.relay.known import Known
 
 RELAY = "outbound-relay-0"
 SMARTHOST = {"host": "smtp.provider.example", "tls": "Required", "secretName": "provider"}
@@ -23,23 +24,6 @@ REFUSED = (
     "1: to=<a@b.example>, relay=smtp.provider.example[192.0.2.1]:587, delay=1, status=deferred"
     " (SASL authentication failed; server smtp.provider.example[192.0.2.1] said: 535 5.7.8 No)"
 )
-
-
-@dataclass
-class Known:
-    """What is known of Secrets."""
-
-    contents: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
-
-    def get(self, name: str) -> Mapping[str, bytes] | None:
-        return self.contents.get(name)
-
-    def missing(self, name: str) -> bool:
-        return name in self.gone
-
-    def error(self, name: str) -> str:
-        return f"Secret mail/{name} is missing" if name in self.gone else "no answer yet"
 
 
 @dataclass
@@ -245,8 +229,8 @@ def test_nothing_is_left_of_routes_and_credentials_that_are_gone(stand: Stand) -
 
 def test_a_server_that_refuses_the_credentials_is_named_until_it_takes_them(stand: Stand) -> None:
     stand.known.contents["provider"] = GOOD
-    stand.ways(smarthost=SMARTHOST)
-    stand.refusals.read(REFUSED)
+    service = stand.ways(smarthost=SMARTHOST).services[0]
+    stand.refusals.read(f"postfix/{service.name}/smtp", REFUSED)
     trouble = stand.troubles()["smtp.provider.example:587"]
     assert trouble.problem is NextHopProblem.REFUSED
     assert trouble.error == "the server refuses the credentials of Secret provider (535)"

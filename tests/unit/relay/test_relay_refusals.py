@@ -12,25 +12,28 @@ REFUSED = (
     " 535 5.7.8 Wrong user name or password)"
 )
 SENT = f"{HEAD}status=sent (250 2.0.0 Ok)"
-SERVER = "smtp.provider.example:587"
+SERVICE = "smtp-0123456789"
+OTHER = "smtp-9876543210"
 
 
-def after(*lines: str) -> dict[str, str]:
+def after(*lines: str, then: str = "", program: str = f"postfix/{OTHER}/smtp") -> dict[str, str]:
+    """What is known after these lines of one service, and ``then`` one of another program."""
     refusals = Refusals()
     for line in lines:
-        refusals.read(line)
+        refusals.read(f"postfix/{SERVICE}/smtp", line)
+    refusals.read(program, then)
     return dict(refusals.current)
 
 
-def test_a_refusal_is_known_by_server_and_code() -> None:
-    assert after(REFUSED) == {SERVER: "535"}
+def test_a_refusal_is_known_by_service_and_code() -> None:
+    assert after(REFUSED) == {SERVICE: "535"}
 
 
 def test_without_a_reply_there_is_no_code() -> None:
     line = (
         f"{HEAD}status=deferred (SASL authentication failed; cannot authenticate to server x: no mechanism)"
     )
-    assert after(line) == {SERVER: ""}
+    assert after(line) == {SERVICE: ""}
 
 
 def test_a_delivery_ends_it() -> None:
@@ -48,19 +51,20 @@ def test_a_delivery_ends_it() -> None:
 )
 def test_other_outcomes_change_nothing(line: str) -> None:
     assert after(line) == {}
-    assert after(REFUSED, line) == {SERVER: "535"}
+    assert after(REFUSED, line) == {SERVICE: "535"}
 
 
-def test_a_delivery_elsewhere_says_nothing_about_this_server() -> None:
-    assert after(REFUSED, SENT.replace(":587", ":25")) == {SERVER: "535"}
+@pytest.mark.parametrize("program", [f"postfix/{OTHER}/smtp", "postfix/smtp", "postfix/qmgr"])
+def test_another_account_of_the_same_server_is_another_matter(program: str) -> None:
+    assert after(REFUSED, then=SENT, program=program) == {SERVICE: "535"}
 
 
 def test_other_credentials_deserve_a_new_judgement() -> None:
     refusals = Refusals()
-    refusals.read(REFUSED)
-    refusals.forget(SERVER)
+    refusals.read(f"postfix/{SERVICE}/smtp", REFUSED)
+    refusals.forget(SERVICE)
     assert not refusals.current
 
 
-def test_nothing_but_servers_and_codes_is_kept() -> None:
+def test_nothing_but_services_and_codes_is_kept() -> None:
     assert "example.net" not in str(after(REFUSED))
