@@ -52,7 +52,16 @@ def _failover(local: Local, runs: int) -> Report:
         stage.pool(replicas=RELAYS)
         results = failover.alternate(stage, (failover.NO_FAULT, *failover.CASES), runs=runs, relays=RELAYS)
         results += failover.without_operator(stage, runs=runs, relays=RELAYS)
-        results += backups.with_backups(stage, runs=runs, relays=RELAYS)
+    return _faults("Failover: what a fault costs clients", results)
+
+
+def _backups(local: Local, runs: int) -> Report:
+    with _stage(local) as stage:
+        results = backups.with_backups(stage, runs=runs, relays=RELAYS)
+    return _faults("Backups: what it costs clients that no relay is left for four seconds", results)
+
+
+def _faults(title: str, results: list[failover.Result]) -> Report:
     series = []
     for result in results:
         case = result.case
@@ -84,7 +93,7 @@ def _failover(local: Local, runs: int) -> Report:
             ),
         ]
     return _report(
-        "Failover: what a fault costs clients",
+        title,
         series,
         rate=f"{failover.RATE}/s",
         messages=failover.COUNT,
@@ -196,9 +205,9 @@ def _balancing(local: Local, runs: int) -> Report:
         for name, weight in balancing.WEIGHTS.items()
     ]
     for name, values, asked in (
-        ("clients with more than one relay", affinity.unfaithful, "0"),
-        ("clients that moved with a relay less", affinity.moved, ""),
-        ("of them, clients of other relays", affinity.moved_needlessly, "0"),
+        ("with more than one relay", affinity.unfaithful, "0"),
+        ("moved with a relay less", affinity.moved, ""),
+        ("moved though theirs stayed", affinity.moved_needlessly, "0"),
     ):
         series.append(
             Series(name=f"SourceAddress: {name}", unit="clients", values=tuple(map(float, values)), bar=asked)
@@ -217,6 +226,7 @@ BENCHMARKS: Final[dict[str, Callable[[Local, int], Report]]] = {
     "throughput": _throughput,
     "failover": _failover,
     "users": _users,
+    "backups": _backups,
     "balancing": _balancing,
     "guessing": _guessing,
 }
