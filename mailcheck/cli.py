@@ -56,6 +56,7 @@ def _add_sink(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--hostname", default="sink.mailcheck.invalid", help="in banner and EHLO reply")
     parser.add_argument("--size-limit", type=int, default=64 * 1024 * 1024, metavar="BYTES")
+    parser.add_argument("--keep", type=int, default=0, metavar="N", help="the last N small messages as they came")
 
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:
@@ -122,6 +123,7 @@ def _sink(arguments: argparse.Namespace) -> int:
         record_path=arguments.record,
         hostname=arguments.hostname,
         size_limit_bytes=arguments.size_limit,
+        keep=arguments.keep,
     )
     asyncio.run(_serve_until_stopped(settings))
     return 0

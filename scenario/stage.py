@@ -14,12 +14,14 @@ from typing import Any, Final, Self
 from mailcheck.checker import fully_drained
 from mailcheck.jsonl import decode_arrivals
 from mailcheck.model import Arrival, Attempt
+from mailcheck.sink.kept import KeptMessage, decode_kept
 from scenario.kube import Kube, KubeError, Object, wait_until
 
 CLUSTER_NETWORKS: Final = ("10.0.0.0/8", "172.16.0.0/12")
 """Pods and nodes of local clusters: from where scenarios hand in mail."""
 SINK_PORT: Final = 2525
 CONTROL_PORT: Final = 8026
+_KEPT: Final = 500
 _EMPTY_LOOKS: Final = 6
 """So often in a row every queue must be seen empty: a message on its way between two directories is in neither."""
 
@@ -134,6 +136,11 @@ class Stage:
         path = f"/api/v1/namespaces/{self.namespace}/services/sink:control/proxy/arrivals"
         return decode_arrivals(self.kube.raw(path).splitlines())
 
+    def kept(self) -> list[KeptMessage]:
+        """The last small messages, octet by octet as the sink was sent them."""
+        path = f"/api/v1/namespaces/{self.namespace}/services/sink:control/proxy/messages"
+        return decode_kept(self.kube.raw(path))
+
     def sink_mode(self, **mode: Any) -> None:
         """Switch the sink, as ``python -m mailcheck sink`` documents ``POST /mode``."""
         path = f"/api/v1/namespaces/{self.namespace}/services/sink:control/proxy/mode"
@@ -212,6 +219,8 @@ def _sink(namespace: str, image: str) -> list[Object]:
             f"0.0.0.0:{CONTROL_PORT}",
             "--record",
             "/tmp/arrivals",
+            "--keep",
+            str(_KEPT),
         ],
         "ports": [{"containerPort": SINK_PORT}, {"containerPort": CONTROL_PORT}],
         "readinessProbe": {"tcpSocket": {"port": SINK_PORT}, "periodSeconds": 1},

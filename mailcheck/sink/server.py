@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mailcheck.errors import MailcheckError
 from mailcheck.sink.control import Control
+from mailcheck.sink.kept import Kept
 from mailcheck.sink.mode import ModeSwitch
 from mailcheck.sink.record import Record
 from mailcheck.sink.session import Services, SinkSession
@@ -27,6 +28,8 @@ class SinkSettings:
     """A file to append arrivals to; in memory they are in any case."""
     hostname: str = "sink.mailcheck.invalid"
     size_limit_bytes: int = 64 * 1024 * 1024
+    keep: int = 0
+    """So many of the last small messages can be read octet by octet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +57,14 @@ async def run_sink(settings: SinkSettings) -> AsyncIterator[RunningSink]:
         if not failed.done():
             failed.set_exception(MailcheckError(f"cannot record arrivals any more: {error}"))
 
-    modes = ModeSwitch()
+    modes, kept = ModeSwitch(), Kept(settings.keep)
     with Record(settings.record_path) as record:
         services = Services(
             hostname=settings.hostname,
             size_limit_bytes=settings.size_limit_bytes,
             modes=modes,
             record=record,
+            kept=kept,
             fail=fail,
         )
         async with AsyncExitStack() as stack:
@@ -70,7 +74,7 @@ async def run_sink(settings: SinkSettings) -> AsyncIterator[RunningSink]:
                     lambda: SinkSession(services), *settings.listen, backlog=_BACKLOG
                 )
                 stack.callback(smtp.close)
-                control = await asyncio.start_server(Control(record, modes).serve, *settings.control)
+                control = await asyncio.start_server(Control(record, modes, kept).serve, *settings.control)
                 stack.callback(control.close)
             except OSError as error:
                 raise MailcheckError(f"cannot listen: {error}") from error

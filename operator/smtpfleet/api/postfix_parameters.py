@@ -1,6 +1,6 @@
 """Which main.cf parameters belong to the operator, so that ``relay.postfix`` cannot undo its guarantees.
 
-A parameter is owned for one of three reasons: it decides who may relay (an open relay must not be
+A parameter is owned for one of three reasons: it decides who may relay (an open relay or a smuggled message must not be
 expressible), it runs commands or moves files (the pod's boundary), or the agent sets it from another field.
 Source: postconf(5).
 """
@@ -34,6 +34,8 @@ OWNED: Final = frozenset(
     smtpd_upstream_proxy_protocol smtpd_upstream_proxy_timeout stress syslog_name transport_maps
     virtual_alias_domains virtual_alias_maps virtual_mailbox_domains virtual_mailbox_maps
     virtual_transport
+    allow_percent_hack cleanup_replace_stray_cr_lf message_reject_characters message_strip_characters
+    smtpd_etrn_restrictions swap_bangpath
     """.split()
 )
 

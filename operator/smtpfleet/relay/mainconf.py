@@ -13,7 +13,7 @@ from typing import Final, assert_never
 
 from smtpfleet.api.delivery import Smarthost
 from smtpfleet.api.routing import RoutingTable
-from smtpfleet.relay import tlsconf
+from smtpfleet.relay import sessionconf, tlsconf
 from smtpfleet.relay.services import DELIVERY_SERVICES, HEADER, master_cf, rehearsal_master_cf
 from smtpfleet.relay.settings import Paths
 from smtpfleet.relay.tlsconf import CLIENT_PORTS
@@ -115,7 +115,7 @@ def overridable(table: RoutingTable) -> dict[str, str]:
         "queue_run_delay": "60s",
         # A daemon that crashed is started again soon, not after Postfix's 60 s.
         "service_throttle_time": "1s",
-    }
+    } | sessionconf.OVERRIDABLE
 
 
 def owned(table: RoutingTable, host: Host, phase: Phase, *, chain: Path | None = None) -> dict[str, str]:
@@ -155,14 +155,11 @@ def owned(table: RoutingTable, host: Host, phase: Phase, *, chain: Path | None =
             "smtpd_sender_restrictions": tlsconf.refusal(table.submission.tls, chain) or _policy(host.paths),
             # Limits per client belong to the balancers, which see the whole pool.
             "smtpd_client_connection_count_limit": "0",
-            # RFC 5321 line ends and command order, without exceptions: against SMTP smuggling.
-            "smtpd_forbid_bare_newline": "normalize",
-            "smtpd_forbid_bare_newline_exclusions": "",
-            "smtpd_forbid_unauth_pipelining": "yes",
             "message_size_limit": str(_queue_file_bytes(size_bytes)),
             "queue_minfree": str(minfree_bytes(table)),
             "relayhost": _relayhost(table.delivery.smarthost),
         }
+        | sessionconf.OWNED
         | tlsconf.parameters(table.submission.tls, chain)
         | _by_phase(phase, table, chain)
     )
