@@ -35,7 +35,7 @@ OWNED: Final = frozenset(
     virtual_alias_domains virtual_alias_maps virtual_mailbox_domains virtual_mailbox_maps
     virtual_transport
     allow_percent_hack cleanup_replace_stray_cr_lf message_reject_characters message_strip_characters
-    smtpd_etrn_restrictions swap_bangpath
+    smtpd_data_restrictions smtpd_etrn_restrictions swap_bangpath
     """.split()
 )
 

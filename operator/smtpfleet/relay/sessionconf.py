@@ -33,5 +33,8 @@ OWNED: Final = {
     "allow_percent_hack": "no",
     "swap_bangpath": "no",
     "smtpd_etrn_restrictions": "reject",
+    # smtpd takes RCPT TO:<postmaster> from anybody, whatever the restrictions for recipients say (RFC 5321 4.5.1): here
+    # that would be mail into the queue, and bounces out of it. So who may relay is asked again before content.
+    "smtpd_data_restrictions": "permit_mynetworks, permit_sasl_authenticated, reject",
 }
 """What only the operator sets; every name is one of :mod:`smtpfleet.api.postfix_parameters`."""
