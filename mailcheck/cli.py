@@ -56,7 +56,9 @@ def _add_sink(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--hostname", default="sink.mailcheck.invalid", help="in banner and EHLO reply")
     parser.add_argument("--size-limit", type=int, default=64 * 1024 * 1024, metavar="BYTES")
-    parser.add_argument("--keep", type=int, default=0, metavar="N", help="the last N small messages as they came")
+    parser.add_argument(
+        "--keep", type=int, default=0, metavar="N", help="the last N small messages as they came"
+    )
 
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:

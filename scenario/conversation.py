@@ -1,7 +1,7 @@
-"""SMTP spoken by hand, for clients that no library makes: ``python -m scenario.conversation`` inside the cluster's network.
+"""SMTP spoken by hand, for clients that no library makes: ``python -m scenario.conversation``, run inside the cluster.
 
-Reads conversations as JSON from standard input, holds all of them at the same time, and prints what each was told. A step
-sends octets as they are and waits for some replies; nothing checks whether that makes sense.
+Reads conversations as JSON from standard input, holds all of them at the same time, and prints what each was told.
+A step sends octets as they are and waits for some replies; nothing checks whether that makes sense.
 """
 
 import asyncio
@@ -166,7 +166,9 @@ def _encode(conversation: Conversation) -> dict[str, Any]:
         "host": conversation.host,
         "port": conversation.port,
         "patience_s": conversation.patience_s,
-        "steps": [{**vars(step), "send": base64.b64encode(step.send).decode()} for step in conversation.steps],
+        "steps": [
+            {**vars(step), "send": base64.b64encode(step.send).decode()} for step in conversation.steps
+        ],
     }
 
 

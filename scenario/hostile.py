@@ -98,7 +98,13 @@ def attacks(limit_bytes: int) -> tuple[Attack, ...]:
         ),
         Attack(
             title="1001 recipients",
-            steps=(*_OPEN, _MAIL, *(line(f"RCPT TO:<r{n}@example.net>") for n in range(_RECIPIENTS + 1)), line("RSET"), _QUIT),
+            steps=(
+                *_OPEN,
+                _MAIL,
+                *(line(f"RCPT TO:<r{n}@example.net>") for n in range(_RECIPIENTS + 1)),
+                line("RSET"),
+                _QUIT,
+            ),
             ends=("452", "250", "221"),
         ),
         Attack(
@@ -130,4 +136,4 @@ def attacks(limit_bytes: int) -> tuple[Attack, ...]:
             ends=(CUT,),
             closes=True,
         ),
-    )  # fmt: skip
+    )

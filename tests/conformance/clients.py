@@ -32,7 +32,7 @@ PORTS: Final = {25: Security.CLEAR, 587: Security.STARTTLS, 465: Security.IMPLIC
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """One message to submit. ``ca`` is a file, the only trust that a client is given; ``host`` is the name it verifies."""
+    """One message to submit. ``ca`` is a file, all that a client is told to trust; ``host`` is the name it verifies."""
 
     host: str
     port: int
@@ -60,7 +60,7 @@ class Client:
 
     Attributes:
         program: what must be on the PATH.
-        package: of Debian, that has it; empty where the project brings or builds it.
+        packages: of Debian, that have it; none where the project brings or builds it.
         heavy: only for ``make conformance``.
         lacks: extensions that it does not use, each with what happens instead.
         adds_line_end: it ends every message with one more, so it is given its messages without the last one.
@@ -69,7 +69,7 @@ class Client:
     name: str
     title: str
     program: str
-    package: str = ""
+    packages: tuple[str, ...] = ()
     heavy: bool = False
     lacks: Mapping[Feature, str] = field(default_factory=dict)
     adds_line_end: bool = False
@@ -144,7 +144,7 @@ CLIENTS: Final = (
         name="swaks",
         title="swaks",
         program="swaks",
-        package="swaks",
+        packages=("swaks", "libnet-ssleay-perl"),
         adds_line_end=True,
         lacks={
             Feature.EIGHT_BIT: _UNDECLARED,
@@ -172,6 +172,7 @@ CLIENTS: Final = (
         name="go",
         title="Go net/smtp",
         program="go",
+        packages=("golang-go",),
         lacks={Feature.DSN: "no option for it"} | _NO_PIPELINING | _NO_CHUNKING,
         command=_json(str(GO_PROGRAM)),
     ),
@@ -179,7 +180,7 @@ CLIENTS: Final = (
         name="msmtp",
         title="msmtp",
         program="msmtp",
-        package="msmtp",
+        packages=("msmtp",),
         lacks={
             Feature.EIGHT_BIT: _UNDECLARED,
             Feature.SMTPUTF8: "sends addresses in UTF-8 without declaring it",
@@ -191,7 +192,7 @@ CLIENTS: Final = (
         name="curl",
         title="curl",
         program="curl",
-        package="curl",
+        packages=("curl",),
         lacks={
             Feature.EIGHT_BIT: _UNDECLARED,
             Feature.DSN: "no option for it",
@@ -204,7 +205,7 @@ CLIENTS: Final = (
         name="nodemailer",
         title="Nodemailer",
         program="node",
-        package="nodejs",
+        packages=("nodejs", "npm"),
         heavy=True,
         lacks=_NO_CHUNKING,
         command=_json("node", str(HERE / "node" / "send.mjs")),
@@ -213,7 +214,7 @@ CLIENTS: Final = (
         name="jakarta",
         title="Jakarta Mail (Angus)",
         program="java",
-        package="default-jdk-headless",
+        packages=("default-jdk-headless", "maven"),
         heavy=True,
         lacks={Feature.EIGHT_BIT: "declares only what it converted itself; 8-bit text arrives unchanged"}
         | _NO_PIPELINING,

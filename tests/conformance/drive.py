@@ -1,4 +1,4 @@
-"""Runs the clients inside the cluster's network: ``python -m tests.conformance.drive`` with cases as JSON on standard input."""
+"""Runs clients inside the cluster's network: ``python -m tests.conformance.drive``, with cases as JSON to read."""
 
 import asyncio
 import json

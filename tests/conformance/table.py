@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from uuid import uuid4
 from mailcheck.model import Attempt
 from scenario.kube import Kube
 from scenario.load import ROOT, LoadError
+from testbed import packages
 from tests.conformance.clients import CLIENTS, GO_PROGRAM, HERE, PORTS, Client, Security, Submission
 from tests.conformance.drive import Outcome
 from tests.conformance.features import Feature, Letter, letter
@@ -49,11 +51,18 @@ class Place:
 def missing(clients: Iterable[Client]) -> dict[str, str]:
     """Clients that cannot run here, each with what to do."""
     return {
-        client.name: f"{client.program} is not installed"
-        + (f": install the Debian package {client.package}" if client.package else "")
+        client.name: f"{client.program} is not installed: apt-get install {' '.join(client.packages)}"
         for client in clients
         if shutil.which(client.program) is None
     }
+
+
+def install(clients: Iterable[Client]) -> None:
+    """Install the clients' programs as Debian packages, as far as they are missing and this is root on Debian."""
+    absent = missing(clients)
+    wanted = {package for client in clients if client.name in absent for package in client.packages}
+    if wanted and os.geteuid() == 0:
+        packages.install(sorted(wanted))
 
 
 def prepare(clients: Iterable[Client]) -> None:
@@ -156,7 +165,7 @@ def render() -> str:
             why = client.lacks.get(feature)
             if why is not None and why not in notes:
                 notes.append(why)
-            cells.append(OFFERED if why is None else f"– {_superscript(notes.index(why) + 1)}")
+            cells.append(OFFERED if why is None else f"no {_superscript(notes.index(why) + 1)}")
         rows.append(f"| {feature} | {' | '.join(cells)} |")
     listed = [f"{_superscript(number)} {why}" for number, why in enumerate(notes, 1)]
     return "\n".join([*rows, "", ";\n".join(listed) + ".", ""])

@@ -117,6 +117,7 @@ ATTEMPTS: Final = (
 )  # fmt: skip
 
 _LOCAL: Final = b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
+CUT: Final = "cut"
 _STRANGER: Final = "192.0.2.1"
 
 
@@ -135,7 +136,12 @@ class Direct:
             name=f"{self.title} | {port}",
             host=host,
             port=port,
-            steps=(Step(send=self.header, replies=0), *tls, Step(), line("EHLO x"), line(MAIL), line(RCPT), line("DATA")),
+            steps=(
+                Step(send=self.header, replies=0),
+                *tls,
+                Step(),
+                *map(line, ("EHLO x", MAIL, RCPT, "DATA")),
+            ),
         )  # fmt: skip
 
 
@@ -143,7 +149,7 @@ def direct(trusted: str) -> tuple[Direct, ...]:
     """Sessions that Postfix refuses by itself. A header that names ``trusted`` is not among them: docs/security.md."""
     stranger = encode_proxy_header((_STRANGER, 40000), (trusted, 25))
     return (
-        Direct(title="no PROXY header", header=b"EHLO x\r\n", answer="cut"),
+        Direct(title="no PROXY header", header=b"EHLO x\r\n", answer=CUT),
         Direct(title="a PROXY header that names a stranger", header=stranger, answer="554"),
         Direct(
             title="the same, version 1",
@@ -151,11 +157,11 @@ def direct(trusted: str) -> tuple[Direct, ...]:
             answer="554",
         ),
         Direct(title="a PROXY header `LOCAL`, which names nobody", header=_LOCAL, answer="554"),
-        Direct(title="a PROXY header that is cut off", header=stranger[:20], answer="cut"),
+        Direct(title="a PROXY header that is cut off", header=stranger[:20], answer=CUT),
         Direct(
             title="a stranger's header followed by a trusted one",
             header=stranger + encode_proxy_header((trusted, 40000), (trusted, 25)),
-            answer="554",
+            answer=CUT,
         ),
     )
 
