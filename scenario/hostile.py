@@ -37,10 +37,10 @@ class Attack:
     ends: tuple[str, ...]
     closes: bool = False
 
-    def on(self, host: str, port: int = 25, *, number: int = 0) -> Conversation:
-        """The session with a pool."""
+    def on(self, host: str, port: int = 25, *, number: int = 0, patience_s: float = 60.0) -> Conversation:
+        """The session with a pool; ``number`` tells several of a kind apart."""
         return Conversation(
-            name=f"{self.title} | {number}", host=host, port=port, steps=self.steps, patience_s=60
+            name=f"{self.title} | {number}", host=host, port=port, steps=self.steps, patience_s=patience_s
         )
 
 
@@ -135,5 +135,38 @@ def attacks(limit_bytes: int) -> tuple[Attack, ...]:
             steps=(*_OPEN, Step(send=b"MAIL FROM:<" + b"x" * 100_000 + b">\r\n"), _QUIT),
             ends=(CUT,),
             closes=True,
+        ),
+    )
+
+
+def slow() -> tuple[Attack, ...]:
+    """Sessions that get nowhere, at each stage; the relay keeps them until its time-outs, longer than anybody waits."""
+    forever = Step(replies=1)
+    return (
+        Attack(title="nothing after the connection", steps=(_BANNER, forever), ends=("220",)),
+        Attack(
+            title="EHLO, an octet a second",
+            steps=(_BANNER, Step(send=b"EHLO " + b"x" * 100, drip_s=1.0)),
+            ends=("220",),
+        ),
+        Attack(
+            title="MAIL, an octet a second",
+            steps=(*_OPEN, Step(send=b"MAIL FROM:<" + b"x" * 100, drip_s=1.0)),
+            ends=("250",),
+        ),
+        Attack(
+            title="content, an octet a second",
+            steps=(*_OPEN, _MAIL, _RCPT, line("DATA"), Step(send=b"x" * 100, drip_s=1.0)),
+            ends=("354",),
+        ),
+        Attack(
+            title="a TLS handshake, an octet a second",
+            steps=(*_OPEN, line("STARTTLS"), Step(send=b"\x16\x03\x01\x01\x00" + b"\0" * 95, drip_s=1.0)),
+            ends=("220",),
+        ),
+        Attack(
+            title="replies that are never read",
+            steps=(*_OPEN, *(line("VRFY x", replies=0) for _ in range(500)), Step(pause_s=600)),
+            ends=("250",),
         ),
     )

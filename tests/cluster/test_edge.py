@@ -17,7 +17,7 @@ import pytest
 from mailcheck.checker import Verdict, check
 from scenario.cluster import Local
 from scenario.conversation import Answer, Conversation, Step, hold, line
-from scenario.hostile import CUT, attacks
+from scenario.hostile import CUT, attacks, slow
 from scenario.load import ROOT, Load, Shape
 from scenario.stage import Stage
 from smtpfleet.api import names
@@ -258,13 +258,17 @@ def test_hostile_sessions_end_as_documented_and_others_notice_nothing(edge: Edge
     shape = Shape(target=f"{edge.address}:25", rate=20, count=300, flags=("--timeout", "60"))
     load = Load.start(edge.stage.kube, shape)
     hostile = attacks(LIMIT_BYTES)
-    answers = hold(edge.stage.kube, [attack.on(edge.address) for attack in hostile])
+    sessions = [attack.on(edge.address) for attack in hostile]
+    sessions += [attack.on(edge.address, number=n, patience_s=12) for attack in slow() for n in range(5)]
+    answers = hold(edge.stage.kube, sessions)
     others = load.finish()
     for attack in hostile:
         answer = answers[f"{attack.title} | 0"]
         assert answer.closed is attack.closes, (attack.title, answer)
         if attack.ends != (CUT,):
             assert answer.codes[-len(attack.ends) :] == attack.ends, attack.title
+    for attack in slow():
+        assert {answers[f"{attack.title} | {n}"].codes[-1:] for n in range(5)} <= {attack.ends, ("421",)}
     assert {attempt.reason for attempt in others if not attempt.acknowledged} == set()
     ids = {attempt.id for attempt in others}
     arrived = edge.stage.wait_drained(others)
