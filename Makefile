@@ -58,6 +58,10 @@ unit: .venv/ready ## The tests that need no cluster (seconds)
 chaos: .venv/ready ## The long fault tests
 	@CLUSTER_NAME=$(TEST_CLUSTER_NAME) $(PY) -m pytest tests/chaos --chaos=all $(PYTEST_ARGS)
 
+.PHONY: conformance
+conformance: .venv/ready ## Every client of docs/clients.md on a real pool
+	@CLUSTER_NAME=$(TEST_CLUSTER_NAME) $(PY) -m pytest tests/cluster/test_edge.py -k client --conformance=all $(PYTEST_ARGS)
+
 .PHONY: bench
 bench: cluster ## Measure what docs/benchmarks.md quotes
 	@$(PY) -m bench

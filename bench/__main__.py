@@ -6,11 +6,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from bench import backups, balancing, failover, footprint, throughput, users
+from bench import backups, balancing, failover, footprint, hostile, throughput, users
 from bench.report import Report, Series, describe_machine, render_report, write_json
 from scenario.cluster import Local, current, install
 from scenario.load import ROOT
-from scenario.stage import Stage
+from scenario.stage import CLUSTER_NETWORKS, Stage
 
 RESULTS: Final = ROOT / "bench" / "results"
 RELAYS: Final = 3
@@ -221,6 +221,28 @@ def _balancing(local: Local, runs: int) -> Report:
     )
 
 
+def _hostile(local: Local, runs: int) -> Report:
+    with _stage(local) as stage:
+        submission = {"trustedNetworks": list(CLUSTER_NETWORKS), "messageSizeLimit": "10Mi"}
+        stage.pool(replicas=RELAYS, submission=submission)
+        kinds, quiet = hostile.alternate(stage, runs=runs)
+    series = [Series(name="undisturbed: p99", unit="s", values=tuple(quiet))]
+    for kind in kinds:
+        series += [
+            Series(name=f"{kind.name}: p99", unit="s", values=tuple(kind.p99_s)),
+            Series(name=f"{kind.name}: ratio", unit="", values=tuple(kind.ratio), bar="< 2"),
+            Series(name=f"{kind.name}: errors", unit="", values=tuple(map(float, kind.errors)), bar="0"),
+        ]
+    return _report(
+        "Hostile clients: what others notice",
+        series,
+        rate=f"{hostile.RATE}/s",
+        messages=hostile.COUNT,
+        sessions=hostile.SESSIONS,
+        relays=RELAYS,
+    )
+
+
 BENCHMARKS: Final[dict[str, Callable[[Local, int], Report]]] = {
     "footprint": _footprint,
     "throughput": _throughput,
@@ -229,6 +251,7 @@ BENCHMARKS: Final[dict[str, Callable[[Local, int], Report]]] = {
     "backups": _backups,
     "balancing": _balancing,
     "guessing": _guessing,
+    "hostile": _hostile,
 }
 
 if __name__ == "__main__":

@@ -71,6 +71,9 @@ def _add_sink(parser: argparse.ArgumentParser) -> None:
         help="take mail only after AUTH of one of these name:password lines",
     )
     parser.add_argument("--size-limit", type=int, default=64 * 1024 * 1024, metavar="BYTES")
+    parser.add_argument(
+        "--keep", type=int, default=0, metavar="N", help="the last N small messages as they came"
+    )
 
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:
@@ -144,6 +147,7 @@ def _sink(arguments: argparse.Namespace) -> int:
         size_limit_bytes=arguments.size_limit,
         tls=TlsFiles(*arguments.tls) if arguments.tls else None,
         users_path=arguments.users,
+        keep=arguments.keep,
     )
     asyncio.run(_serve_until_stopped(settings))
     return 0

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 from mailcheck.checker import fully_drained
 from mailcheck.jsonl import decode_arrivals
 from mailcheck.model import Arrival, Attempt
+from mailcheck.sink.kept import KeptMessage, decode_kept
 from scenario.kube import Kube, KubeError, Object, wait_until
 
 CLUSTER_NETWORKS: Final = ("10.0.0.0/8", "172.16.0.0/12")
@@ -21,6 +22,7 @@ CLUSTER_NETWORKS: Final = ("10.0.0.0/8", "172.16.0.0/12")
 SINK: Final = "sink"
 SINK_PORT: Final = 2525
 CONTROL_PORT: Final = 8026
+_KEPT: Final = 500
 _EMPTY_LOOKS: Final = 6
 """So often in a row every queue must be seen empty: a message on its way between two directories is in neither."""
 
@@ -131,6 +133,10 @@ class Stage:
         """Everything that a sink has recorded."""
         return decode_arrivals(self.kube.raw(self._control(sink, "arrivals")).splitlines())
 
+    def kept(self) -> list[KeptMessage]:
+        """The last small messages, octet by octet as the sink was sent them."""
+        return decode_kept(self.kube.raw(self._control(SINK, "messages")))
+
     def sink_mode(self, *, sink: str = SINK, **mode: Any) -> None:
         """Switch a sink, as ``python -m mailcheck sink`` documents ``POST /mode``."""
         self.kube.post_raw(self._control(sink, "mode"), json.dumps(mode))
@@ -233,6 +239,8 @@ def _sink(namespace: str, image: str, name: str, flags: Sequence[str], secret: s
             f"0.0.0.0:{CONTROL_PORT}",
             "--record",
             "/tmp/arrivals",
+            "--keep",
+            str(_KEPT),
             *flags,
         ],
         "ports": [{"containerPort": SINK_PORT}, {"containerPort": CONTROL_PORT}],

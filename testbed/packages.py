@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from testbed import cache
@@ -35,7 +36,11 @@ def missing() -> tuple[str, ...]:
 
 def install_missing() -> None:
     """Install what is missing with apt-get; without apt-get it stays missing. Needs root."""
-    wanted = missing()
+    install(missing())
+
+
+def install(wanted: Sequence[str]) -> None:
+    """Install Debian packages with apt-get; without apt-get nothing happens. Needs root."""
     if not wanted or shutil.which("apt-get") is None:
         return
     log = cache.root() / "logs" / "apt-get.log"

@@ -26,6 +26,12 @@ settings.load_profile("smtpfleet")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos", choices=("short", "all"), default="short", help="how many of tests/chaos")
+    parser.addoption(
+        "--conformance",
+        choices=("light", "all"),
+        default="light",
+        help="clients of test_edge.py that are run",
+    )
     parser.addoption("--chaos-seed", type=int, default=None, help="repeat the choice of an earlier short run")
 
 

@@ -4,6 +4,7 @@
 ``GET /arrivals?offset=N&limit=M``        arrivals from N (0) on, at most M (all), as JSON lines; with the headers
                                           ``Sink-Next`` (the next offset) and ``Sink-Run`` (another value than before:
                                           the sink was restarted and has forgotten everything)
+``GET /messages``                         the last small messages octet by octet, if the sink keeps any, as JSON lines
 ``GET /counters``                         counters as a JSON object
 ``GET /mode``, ``POST /mode``             the mode as JSON (see ``mailcheck.sink.mode``)
 ``GET /healthz``                          200
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from mailcheck.errors import MailcheckError
+from mailcheck.sink.kept import Kept
 from mailcheck.sink.mode import ModeSwitch, parse_mode
 from mailcheck.sink.record import Record
 
@@ -57,9 +59,10 @@ class Response:
 class Control:
     """Answers requests about one sink."""
 
-    def __init__(self, record: Record, modes: ModeSwitch) -> None:
+    def __init__(self, record: Record, modes: ModeSwitch, kept: Kept) -> None:
         self._record = record
         self._modes = modes
+        self._kept = kept
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Handle one connection; a client that breaks off or dawdles is dropped."""
@@ -81,6 +84,7 @@ class Control:
         url = urlsplit(request.target)
         routes: dict[str, dict[str, Callable[[], Response]]] = {
             "/arrivals": {"GET": lambda: self._arrivals(parse_qs(url.query))},
+            "/messages": {"GET": self._messages},
             "/counters": {"GET": lambda: _json(self._record.summary())},
             "/mode": {"GET": self._mode, "POST": lambda: self._set_mode(request.body)},
             "/healthz": {"GET": lambda: _json({"ok": True})},
@@ -90,6 +94,9 @@ class Control:
             return _refused("404 Not Found", f"there are {', '.join(routes)}")
         handler = methods.get(request.method)
         return handler() if handler else _refused("405 Method Not Allowed", f"use {' or '.join(methods)}")
+
+    def _messages(self) -> Response:
+        return Response(content_type="application/x-ndjson", body=self._kept.lines())
 
     def _mode(self) -> Response:
         return _json(self._modes.mode.as_dict())

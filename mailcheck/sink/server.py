@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mailcheck.errors import MailcheckError
 from mailcheck.sink.control import Control
+from mailcheck.sink.kept import Kept
 from mailcheck.sink.mode import ModeSwitch
 from mailcheck.sink.record import Record
 from mailcheck.sink.security import TlsFiles, read_users
@@ -32,6 +33,8 @@ class SinkSettings:
     """Offers STARTTLS with this certificate."""
     users_path: Path | None = None
     """Takes mail only of these users: lines of ``name:password``."""
+    keep: int = 0
+    """So many of the last small messages can be read octet by octet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +62,14 @@ async def run_sink(settings: SinkSettings) -> AsyncIterator[RunningSink]:
         if not failed.done():
             failed.set_exception(MailcheckError(f"cannot record arrivals any more: {error}"))
 
-    modes = ModeSwitch()
+    modes, kept = ModeSwitch(), Kept(settings.keep)
     with Record(settings.record_path) as record:
         services = Services(
             hostname=settings.hostname,
             size_limit_bytes=settings.size_limit_bytes,
             modes=modes,
             record=record,
+            kept=kept,
             fail=fail,
             tls=settings.tls.context() if settings.tls else None,
             users=read_users(settings.users_path) if settings.users_path else None,
@@ -77,7 +81,7 @@ async def run_sink(settings: SinkSettings) -> AsyncIterator[RunningSink]:
                     lambda: SinkSession(services), *settings.listen, backlog=_BACKLOG
                 )
                 stack.callback(smtp.close)
-                control = await asyncio.start_server(Control(record, modes).serve, *settings.control)
+                control = await asyncio.start_server(Control(record, modes, kept).serve, *settings.control)
                 stack.callback(control.close)
             except OSError as error:
                 raise MailcheckError(f"cannot listen: {error}") from error

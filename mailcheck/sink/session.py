@@ -11,6 +11,7 @@ from typing import ClassVar, assert_never, cast
 
 from mailcheck.message import split_content
 from mailcheck.model import Arrival, Stage
+from mailcheck.sink.kept import Kept, KeptMessage
 from mailcheck.sink.mode import Kind, Mode, ModeSwitch
 from mailcheck.sink.record import Record
 from mailcheck.sink.security import Dialogue, authenticate
@@ -29,6 +30,7 @@ class Services:
     size_limit_bytes: int
     modes: ModeSwitch
     record: Record
+    kept: Kept
     fail: Callable[[OSError], None]
     """Ends the sink: it cannot record any more, so its record would be wrong from here on."""
     tls: ssl.SSLContext | None = None
@@ -59,6 +61,7 @@ class SinkSession(asyncio.Protocol):
         self._helo_name = ""
         self._sender: str | None = None
         self._recipients: list[str] = []
+        self._arguments: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say the banner, unless the mode has something else in store."""
@@ -131,7 +134,14 @@ class SinkSession(asyncio.Protocol):
         if not greeting.startswith(b"250 "):
             return greeting
         size = str(self._services.size_limit_bytes).encode("ascii")
-        offers = (b"PIPELINING", b"SIZE " + size, b"8BITMIME", b"ENHANCEDSTATUSCODES", *self._protection())
+        offers = (
+            b"PIPELINING",
+            b"SIZE " + size,
+            b"8BITMIME",
+            b"ENHANCEDSTATUSCODES",
+            b"DSN",
+            *self._protection(),
+        )
         return b"250-" + greeting[4:] + b"".join(b"250-" + o + b"\r\n" for o in offers) + b"250 SMTPUTF8\r\n"
 
     def _mail(self, argument: bytes) -> bytes:
@@ -149,6 +159,7 @@ class SinkSession(asyncio.Protocol):
         if struck is not None:
             return struck
         self._sender = _text(path[1])
+        self._arguments = [argument]
         return b"250 2.1.0 Ok\r\n"
 
     def _rcpt(self, argument: bytes) -> bytes:
@@ -161,6 +172,7 @@ class SinkSession(asyncio.Protocol):
         if struck is not None:
             return struck
         self._recipients.append(_text(path[1]))
+        self._arguments.append(argument)
         return b"250 2.1.5 Ok\r\n"
 
     def _data(self, argument: bytes) -> bytes:
@@ -276,16 +288,24 @@ class SinkSession(asyncio.Protocol):
             return self._strike(mode)
         content = stuffed.replace(b"\r\n.", b"\r\n")[2:]
         try:
-            self._services.record.add(self._arrival(content))
+            arrival = self._arrival(content)
+            self._services.record.add(arrival)
         except OSError as error:
             self._services.fail(error)
             return b"421 4.3.0 Cannot record any more\r\n"
+        self._keep(arrival.id, stuffed[2:])
         if mode is not None:
             self._services.record.counters["delayed"] += 1
             self._silent = True
             asyncio.get_running_loop().call_later(mode.delay_s, self._answer_late)
             return b""
         return b"250 2.0.0 Ok, recorded\r\n"
+
+    def _keep(self, message_id: str, stuffed: bytes) -> None:
+        mail, *rcpt = map(_text, self._arguments)
+        self._services.kept.add(
+            KeptMessage(id=message_id, mail=mail, rcpt=tuple(rcpt), wire=stuffed + _END[2:])
+        )
 
     def _answer_late(self) -> None:
         """The message counts since it came, as in a receiver that has stored it and is slow to say so."""

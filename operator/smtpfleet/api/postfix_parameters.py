@@ -1,6 +1,6 @@
 """Which main.cf parameters belong to the operator, so that ``relay.postfix`` cannot undo its guarantees.
 
-A parameter is owned for one of three reasons: it decides who may relay (an open relay must not be
+A parameter is owned for one of three reasons: it decides who may relay (an open relay or a smuggled message must not be
 expressible), it runs commands or moves files (the pod's boundary), or the agent sets it from another field.
 Source: postconf(5).
 """
@@ -37,6 +37,8 @@ OWNED: Final = frozenset(
     default_destination_concurrency_limit relay_destination_concurrency_limit
     smtp_destination_concurrency_limit
     empty_address_default_transport_maps_lookup_key smtpd_reject_unlisted_recipient
+    allow_percent_hack cleanup_replace_stray_cr_lf message_reject_characters message_strip_characters
+    smtpd_data_restrictions smtpd_etrn_restrictions swap_bangpath
     """.split()
 )
 

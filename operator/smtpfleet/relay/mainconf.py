@@ -13,7 +13,7 @@ from typing import Final, assert_never
 
 from smtpfleet.api.delivery import DeliveryTls
 from smtpfleet.api.routing import RoutingTable
-from smtpfleet.relay import senders, tlsconf
+from smtpfleet.relay import senders, sessionconf, tlsconf
 from smtpfleet.relay.nexthop import Credentials, NextHop, service
 from smtpfleet.relay.services import DELIVERY_SERVICES, HEADER, master_cf, rehearsal_master_cf
 from smtpfleet.relay.settings import Paths
@@ -159,7 +159,7 @@ def overridable(table: RoutingTable) -> dict[str, str]:
         "queue_run_delay": "60s",
         # A daemon that crashed is started again soon, not after Postfix's 60 s.
         "service_throttle_time": "1s",
-    }
+    } | sessionconf.OVERRIDABLE
 
 
 def owned(
@@ -212,14 +212,11 @@ def owned(
             ),
             # Limits per client belong to the balancers, which see the whole pool.
             "smtpd_client_connection_count_limit": "0",
-            # RFC 5321 line ends and command order, without exceptions: against SMTP smuggling.
-            "smtpd_forbid_bare_newline": "normalize",
-            "smtpd_forbid_bare_newline_exclusions": "",
-            "smtpd_forbid_unauth_pipelining": "yes",
             "message_size_limit": str(_queue_file_bytes(size_bytes)),
             "queue_minfree": str(minfree_bytes(table)),
         }
         | deliver(ways)
+        | sessionconf.OWNED
         | tlsconf.parameters(table.submission.tls, chain)
         | conf.parameters(host.paths, users=users, scram=scram)
         | _by_phase(phase, table, chain, ways)

@@ -1,0 +1,312 @@
+"""The edge of a pool: real clients, clients that may not relay, smugglers, and hostile ones, each as a table of data.
+
+The pool trusts one address, from which this machine's programs come inside the cluster's network. Node ``n1`` is a
+stranger. docs/clients.md and docs/security.md show the tables.
+"""
+
+import base64
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+
+from mailcheck.checker import Verdict, check
+from scenario.cluster import Local
+from scenario.conversation import Answer, Conversation, Step, hold, line
+from scenario.hostile import CUT, attacks, slow
+from scenario.load import ROOT, Load, Shape
+from scenario.stage import Stage
+from smtpfleet.api import names
+from smtpfleet.controller.selfsigned import make
+from tests.cluster.edge import open_relay
+from tests.cluster.edge.open_relay import ATTEMPTS, Attempt
+from tests.cluster.edge.smuggling import ENDS, TAKEN, End, Transfer, misread, smuggled, smuggler
+from tests.cluster.edge.ways import WAYS
+from tests.conformance import table
+from tests.conformance.clients import CLIENTS, Client
+from tests.conformance.drive import Outcome
+
+STRANGER = "n1"
+LIMIT_BYTES = 10 * 2**20
+RELAY_PORTS = (names.SMTP_PORT, names.SUBMISSION_PORT, names.SUBMISSIONS_PORT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edge:
+    """The stage, the one address that its pool trusts, the pool's address and name."""
+
+    stage: Stage
+    trusted: str
+    address: str
+    name: str
+
+
+@pytest.fixture(scope="module")
+def edge(local: Local) -> Iterator[Edge]:
+    with Stage(
+        kube=local.kube, namespace=f"edge-{uuid4().hex[:6]}", sink_image=local.images["sink"]
+    ) as stage:
+        trusted = _own_address(stage)
+        stage.pool(
+            replicas=1,
+            balancing={"replicas": 1},
+            submission={"trustedNetworks": [f"{trusted}/32"], "messageSizeLimit": "10Mi"},
+        )
+        yield Edge(
+            stage=stage,
+            trusted=trusted,
+            address=stage.address(),
+            name=f"outbound.{stage.namespace}.svc.cluster.local",
+        )
+
+
+def _own_address(stage: Stage) -> str:
+    program = f"from tests.cluster.edge.open_relay import own_address; print(own_address('{stage.address('sink')}'))"
+    done = subprocess.run(
+        stage.kube.inside([sys.executable, "-c", program]), cwd=ROOT, capture_output=True, text=True, check=True
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conformance:
+    """One run of the clients: what each case came to, and the accounting of all of them."""
+
+    cases: list[table.Case]
+    outcomes: dict[str, Outcome]
+    verdict: Verdict
+    missing: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def conformance(
+    edge: Edge, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Conformance:
+    everything = request.config.getoption("--conformance") == "all"
+    wanted = [client for client in CLIENTS if everything or not client.heavy]
+    table.install(wanted)
+    missing = table.missing(wanted)
+    clients = [client for client in wanted if client.name not in missing]
+    table.prepare(clients)
+    files = tmp_path_factory.mktemp("conformance")
+    secret = edge.stage.kube.get("secret", "outbound-tls", "-n", edge.stage.namespace)
+    place = table.Place(host=edge.name, ca=files / "ca.crt", other_ca=files / "other.crt")
+    place.ca.write_bytes(base64.b64decode(secret["data"]["ca.crt"]))
+    place.other_ca.write_bytes(make([edge.name], now=datetime.now(UTC)).certificate)
+    cases = table.cases(clients)
+    outcomes = table.submit(edge.stage.kube, place, cases, files)
+    attempts = table.attempts(cases, outcomes, place.host)
+    ids = {attempt.id for attempt in attempts}
+    arrived = [arrival for arrival in edge.stage.wait_drained(attempts) if arrival.id in ids]
+    return Conformance(cases=cases, outcomes=outcomes, verdict=check(attempts, arrived), missing=missing)
+
+
+@pytest.mark.parametrize("client", [pytest.param(client, id=client.name) for client in CLIENTS])
+def test_a_real_client_submits_as_the_table_says(conformance: Conformance, client: Client) -> None:
+    if client.name in conformance.missing:
+        pytest.skip(conformance.missing[client.name])
+    mine = [case for case in conformance.cases if case.client == client]
+    if not mine:
+        pytest.skip("run by `make conformance`")
+    found = {case.name: table.wrong(case, conformance.outcomes[case.name]) for case in mine}
+    assert {name: why for name, why in found.items() if why} == {}
+
+
+def test_what_real_clients_were_acknowledged_arrived_once_and_unchanged(conformance: Conformance) -> None:
+    verdict = conformance.verdict
+    assert verdict.ok, verdict
+    assert (dict(verdict.duplicated), verdict.contradicted) == ({}, ())
+
+
+@pytest.fixture(scope="module")
+def attempted(edge: Edge) -> dict[str, Answer]:
+    conversations = [
+        way.to(edge.address, attempt.title, *attempt.steps(edge.name, edge.trusted))
+        for attempt in ATTEMPTS
+        for way in WAYS
+    ]
+    return hold(edge.stage.kube, conversations, source=STRANGER)
+
+
+@pytest.mark.parametrize("attempt", [pytest.param(attempt, id=attempt.title) for attempt in ATTEMPTS])
+def test_a_stranger_may_not_relay(attempted: dict[str, Answer], attempt: Attempt) -> None:
+    for way in WAYS:
+        codes = attempted[f"{attempt.title} | {way.name}"].codes[way.replies :]
+        assert codes[: len(attempt.codes)] == attempt.codes, way.name
+        assert codes[-1] in {"503", "554"}, way.name  # the answer to DATA
+
+
+def test_a_relay_refuses_a_stranger_who_comes_directly(edge: Edge) -> None:
+    relay = edge.stage.address("outbound-relay-0")
+    sessions = [
+        (attempt.answer, attempt.conversation(relay, port, implicit=port == names.SUBMISSIONS_PORT))
+        for attempt in open_relay.direct(edge.trusted)
+        for port in RELAY_PORTS
+    ]
+    answers = hold(edge.stage.kube, [conversation for _, conversation in sessions], source=STRANGER)
+    for wanted, conversation in sessions:
+        answer = answers[conversation.name]
+        if wanted == open_relay.CUT:
+            assert answer.closed, conversation.name
+            assert not {"220", "250", "354"} & set(answer.codes), answer
+        else:
+            assert answer.codes == ("220", "250", "250", wanted, "554"), conversation.name
+
+
+def test_ports_that_are_not_for_clients_take_no_mail(edge: Edge) -> None:
+    relay, balancer = edge.stage.address("outbound-relay-0"), edge.stage.pods("balancer")[0].address
+    places = [
+        *((relay, port) for port in (names.CHECK_PORT, names.AGENT_CHECK_PORT, names.HTTP_PORT)),
+        *((balancer, port) for port in (names.HTTP_PORT, *names.HAPROXY_HEALTH_PORTS.values())),
+    ]
+    said = (line("EHLO x", replies=0), *map(line, (open_relay.MAIL, "RCPT TO:<postmaster>", "DATA", "QUIT")))
+    sessions = [
+        Conversation(name=f"{host}:{port}", host=host, port=port, steps=said, patience_s=10) for host, port in places
+    ]  # fmt: skip
+    for name, answer in hold(edge.stage.kube, sessions, source=STRANGER).items():
+        assert answer.replies, name  # somebody listens
+        assert "354" not in answer.codes, name
+
+
+def test_only_balancers_are_let_through_to_the_relays_ports_by_network_policy(edge: Edge) -> None:
+    """What stands against a forged PROXY header: Postfix believes it, whoever sends it."""
+    policy = edge.stage.kube.get("networkpolicy", "outbound-relay", "-n", edge.stage.namespace)["spec"]
+    assert policy["policyTypes"] == ["Ingress"]
+    open_to_all = {port["port"] for rule in policy["ingress"] if _is_wide(rule) for port in rule["ports"]}
+    assert open_to_all == {names.HTTP_PORT}
+    relays = edge.stage.pods("relay")
+    assert relays, "there is somebody to protect"
+
+
+def _is_wide(rule: dict[str, object]) -> bool:
+    """Whether a rule lets in others than the pods of this pool's balancers."""
+    labels = {"app.kubernetes.io/component": "balancer", "smtpfleet.io/pool": "outbound"}
+    peers = rule.get("from")
+    if not isinstance(peers, list) or len(peers) != 1 or set(peers[0]) != {"podSelector"}:
+        return True
+    return not labels.items() <= peers[0]["podSelector"]["matchLabels"].items()
+
+
+def test_nothing_of_all_this_has_arrived(
+    edge: Edge, attempted: dict[str, Answer], conformance: Conformance
+) -> None:
+    assert attempted
+    edge.stage.wait_drained([])
+    known = {case.letter.id for case in conformance.cases}
+    assert {arrival.id for arrival in edge.stage.arrivals()} - known == set()
+
+
+@pytest.fixture(scope="module")
+def smugglers(edge: Edge) -> tuple[str, dict[str, Answer], dict[str, list[bytes]]]:
+    """The run's own word, the answers, and what the next server was sent for each Message-ID."""
+    run = uuid4().hex[:8]
+    conversations = [
+        way.to(edge.address, _id(run, end, transfer), *smuggler(end, transfer, f"{_id(run, end, transfer)}.{way.port}"))
+        for end in ENDS
+        for transfer in Transfer
+        for way in WAYS
+    ]  # fmt: skip
+    answers = hold(edge.stage.kube, conversations)
+    edge.stage.wait_drained([])
+    sent: dict[str, list[bytes]] = {}
+    for message in edge.stage.kept():
+        if run in message.id:
+            sent.setdefault(message.id, []).append(message.wire)
+    return run, answers, sent
+
+
+def _id(run: str, end: End, transfer: Transfer) -> str:
+    return f"{run}.{ENDS.index(end)}.{transfer.name.lower()}"
+
+
+@pytest.mark.parametrize("end", [pytest.param(end, id=end.title) for end in ENDS])
+def test_a_smuggled_message_is_refused_or_stays_inside_its_carrier(
+    smugglers: tuple[str, dict[str, Answer], dict[str, list[bytes]]], end: End
+) -> None:
+    run, answers, sent = smugglers
+    for transfer in Transfer:
+        for way in WAYS:
+            name = _id(run, end, transfer)
+            codes = answers[f"{name} | {way.name}"].codes
+            assert codes[-2:] == (end.code, "221"), (transfer, way.name)
+            wires = sent.get(f"{name}.{way.port}", [])
+            assert len(wires) == (1 if end.code == TAKEN else 0), (
+                transfer,
+                way.name,
+            )
+            assert [misread(wire) for wire in wires if misread(wire)] == [], (transfer, way.name)
+
+
+def test_no_message_was_smuggled(
+    edge: Edge, smugglers: tuple[str, dict[str, Answer], dict[str, list[bytes]]]
+) -> None:
+    run = smugglers[0]
+    mine = [arrival for arrival in edge.stage.arrivals() if run in arrival.id]
+    taken = [end for end in ENDS if end.code == TAKEN]
+    assert len(mine) == len(taken) * len(Transfer) * len(WAYS)
+    assert [arrival.id for arrival in mine if smuggled(arrival.id)] == []
+    assert {(arrival.sender, arrival.recipients) for arrival in mine} == {
+        ("s@example.com", ("r@example.net",))
+    }
+
+
+def test_hostile_sessions_end_as_documented_and_others_notice_nothing(edge: Edge) -> None:
+    shape = Shape(target=f"{edge.address}:25", rate=20, count=300, flags=("--timeout", "60"))
+    load = Load.start(edge.stage.kube, shape)
+    hostile = attacks(LIMIT_BYTES)
+    sessions = [attack.on(edge.address) for attack in hostile]
+    sessions += [attack.on(edge.address, number=n, patience_s=12) for attack in slow() for n in range(5)]
+    answers = hold(edge.stage.kube, sessions)
+    others = load.finish()
+    for attack in hostile:
+        answer = answers[f"{attack.title} | 0"]
+        assert answer.closed is attack.closes, (attack.title, answer)
+        if attack.ends != (CUT,):
+            assert answer.codes[-len(attack.ends) :] == attack.ends, attack.title
+    for attack in slow():
+        assert {answers[f"{attack.title} | {n}"].codes[-1:] for n in range(5)} <= {attack.ends, ("421",)}
+    assert {attempt.reason for attempt in others if not attempt.acknowledged} == set()
+    ids = {attempt.id for attempt in others}
+    arrived = edge.stage.wait_drained(others)
+    assert check(others, [arrival for arrival in arrived if arrival.id in ids]).ok
+    assert [arrival.id for arrival in arrived if not arrival.id] == []
+
+
+def test_a_client_cannot_renegotiate_tls(edge: Edge) -> None:
+    """``R`` makes openssl ask for it; TLS 1.3 has none, so it is asked for in 1.2."""
+    command = ["openssl", "s_client", "-starttls", "smtp", "-tls1_2", "-connect", f"{edge.address}:587"]
+    done = subprocess.run(
+        edge.stage.kube.inside(command), input="R\n", capture_output=True, text=True, check=False, timeout=30
+    )
+    assert "RENEGOTIATING" in done.stdout
+    assert "no renegotiation" in done.stderr
+
+
+def test_local_parts_are_not_routed_anew(edge: Edge) -> None:
+    """A sender in one domain never becomes one in another on its way."""
+    senders = (
+        f"user%victim.example@{edge.name}",
+        f"victim.example!user@{edge.name}",
+        f"a!b%c.example@{edge.name}",
+    )
+    letters = {f"{uuid4().hex}@mailcheck.invalid": sender for sender in senders}
+    conversations = [
+        WAYS[0].to(
+            edge.address,
+            message_id,
+            *map(line, (f"MAIL FROM:<{sender}>", "RCPT TO:<a%b.example@example.net>", "DATA")),
+            Step(send=f"Message-ID: <{message_id}>\r\n\r\nx\r\n.\r\n".encode()),
+        )
+        for message_id, sender in letters.items()
+    ]
+    for answer in hold(edge.stage.kube, conversations).values():
+        assert answer.codes[-1] == TAKEN
+    edge.stage.wait_drained([])
+    arrived = {a.id: (a.sender, a.recipients) for a in edge.stage.arrivals() if a.id in letters}
+    assert arrived == {
+        message_id: (sender, ("a%b.example@example.net",)) for message_id, sender in letters.items()
+    }

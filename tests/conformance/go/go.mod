@@ -1,0 +1,3 @@
+module smtpfleet.io/conformance
+
+go 1.21

@@ -1,0 +1,179 @@
+"""The table of clients and features: what it is to be, as docs/clients.md shows it, and what a run found.
+
+``python -m tests.conformance.table`` prints the table as it is to be.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from mailcheck.model import Attempt
+from scenario.kube import Kube
+from scenario.load import ROOT, LoadError
+from testbed import packages
+from tests.conformance.clients import CLIENTS, GO_PROGRAM, HERE, PORTS, Client, Security, Submission
+from tests.conformance.drive import Outcome
+from tests.conformance.features import Feature, Letter, letter
+
+OFFERED: Final = "✓"
+_TIMEOUT_S: Final = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One message by one client through one port."""
+
+    name: str
+    client: Client
+    feature: Feature
+    port: int
+    letter: Letter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where clients submit: the pool's name in the cluster, its certificate, and one that is not its own; files."""
+
+    host: str
+    ca: Path
+    other_ca: Path
+    user: str = ""
+    password: str = ""
+
+
+def missing(clients: Iterable[Client]) -> dict[str, str]:
+    """Clients that cannot run here, each with what to do."""
+    return {
+        client.name: f"{client.program} is not installed: apt-get install {' '.join(client.packages)}"
+        for client in clients
+        if shutil.which(client.program) is None
+    }
+
+
+def install(clients: Iterable[Client]) -> None:
+    """Install the clients' programs as Debian packages, as far as they are missing and this is root on Debian."""
+    absent = missing(clients)
+    wanted = {package for client in clients if client.name in absent for package in client.packages}
+    if wanted and os.geteuid() == 0:
+        packages.install(sorted(wanted))
+
+
+def prepare(clients: Iterable[Client]) -> None:
+    """Build or fetch what the clients run; each is locked."""
+    names = {client.name for client in clients}
+    if "go" in names:
+        _call(["go", "build", "-o", str(GO_PROGRAM), "."], HERE / "go")
+    if "nodemailer" in names:
+        _call(["npm", "ci", "--no-audit", "--no-fund"], HERE / "node")
+    if "jakarta" in names:
+        _call(["mvn", "--batch-mode", "--quiet", "compile"], HERE / "java")
+
+
+def _call(command: Sequence[str], directory: Path) -> None:
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode:
+        raise LoadError(f"{' '.join(command)} failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def cases(clients: Iterable[Client]) -> list[Case]:
+    """A case for every cell and port; there is nothing to verify without TLS."""
+    run = uuid4().hex[:8]
+    return [
+        Case(
+            name=f"{client.name}, {feature}, port {port}",
+            client=client,
+            feature=feature,
+            port=port,
+            letter=letter(feature, f"{run}.{client.name}.{feature.name.lower()}.{port}@mailcheck.invalid"),
+        )
+        for client in clients
+        for feature in Feature
+        for port, security in PORTS.items()
+        if not (feature is Feature.VERIFICATION and security is Security.CLEAR)
+        and not (feature is Feature.SMTPUTF8 and feature in client.lacks)
+    ]
+
+
+def submit(kube: Kube, place: Place, given: Sequence[Case], directory: Path) -> dict[str, Outcome]:
+    """Run the cases inside the cluster's network, several at a time; outcomes by name of the case."""
+    told = json.dumps([_told(place, case, number, directory) for number, case in enumerate(given)])
+    done = subprocess.run(
+        kube.inside([sys.executable, "-m", "tests.conformance.drive"]),
+        input=told, cwd=ROOT, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S,
+    )  # fmt: skip
+    if done.returncode:
+        raise LoadError(f"the clients could not be run: {done.stderr}")
+    outcomes = [Outcome(**fields) for fields in json.loads(done.stdout)]
+    return {outcome.name: outcome for outcome in outcomes}
+
+
+def _told(place: Place, case: Case, number: int, directory: Path) -> dict[str, object]:
+    message = directory / f"{number}.eml"
+    content = case.letter.content
+    message.write_bytes(content.removesuffix(b"\r\n") if case.client.adds_line_end else content)
+    submission = Submission(
+        host=place.host,
+        port=case.port,
+        security=PORTS[case.port],
+        ca=str(place.other_ca if case.feature is Feature.VERIFICATION else place.ca),
+        sender=case.letter.sender,
+        recipients=(case.letter.recipient,),
+        message=str(message),
+        feature=case.feature,
+        user=place.user,
+        password=place.password,
+    )
+    return {"name": case.name, "client": case.client.name, "submission": asdict(submission)}
+
+
+def attempts(given: Sequence[Case], outcomes: dict[str, Outcome], host: str) -> list[Attempt]:
+    """What the accounting is to compare with what arrived."""
+    return [
+        case.letter.attempt(taken=outcomes[case.name].taken, target=f"{host}:{case.port}") for case in given
+    ]
+
+
+def wrong(case: Case, outcome: Outcome) -> str:
+    """What is not as the table says; empty if all is well. Whether the message arrived is the accounting's to say."""
+    if case.feature is Feature.VERIFICATION:
+        return "it took a certificate that another CA has made" if outcome.taken else ""
+    if not outcome.taken:
+        return f"not acknowledged: {outcome.said}"
+    if outcome.used is None:
+        return ""
+    claimed = case.feature not in case.client.lacks
+    if outcome.used is claimed:
+        return ""
+    return "the extension was not used" if claimed else "the extension was used although the table denies it"
+
+
+def render() -> str:
+    """The table in Markdown."""
+    titles = [client.title for client in CLIENTS]
+    rows = [f"| | {' | '.join(titles)} |", f"| --- |{' --- |' * len(titles)}"]
+    notes: list[str] = []
+    for feature in Feature:
+        cells = []
+        for client in CLIENTS:
+            why = client.lacks.get(feature)
+            if why is not None and why not in notes:
+                notes.append(why)
+            cells.append(OFFERED if why is None else f"no {_superscript(notes.index(why) + 1)}")
+        rows.append(f"| {feature} | {' | '.join(cells)} |")
+    listed = [f"{_superscript(number)} {why}" for number, why in enumerate(notes, 1)]
+    return "\n".join([*rows, "", ";\n".join(listed) + ".", ""])
+
+
+def _superscript(number: int) -> str:
+    return "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(number))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())

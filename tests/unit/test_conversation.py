@@ -1,0 +1,83 @@
+"""Clients spoken by hand, against a server that does as a test wants."""
+
+import asyncio
+import time
+
+import pytest
+
+from scenario.conversation import Answer, Conversation, Step, converse, line
+from tests.cluster.edge.smuggling import ENDS, Transfer, misread, smuggler
+from tests.unit.mailcheck.peers import Script, answer, closed_port, peer, reset
+
+
+async def _held(script: Script, *steps: Step, patience_s: float = 5.0) -> Answer:
+    async with peer(script) as place:
+        host, _, port = place.rpartition(":")
+        return await converse(
+            Conversation(name="x", host=host, port=int(port), steps=steps, patience_s=patience_s)
+        )
+
+
+async def test_every_reply_is_noted_by_its_last_line() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 hello\r\n")
+        await answer(reader, writer, "250-a\r\n250 b", "550 no")
+
+    found = await _held(script, Step(), line("EHLO x"), line("MAIL"))
+    assert (found.codes, found.replies[1], found.closed) == (("220", "250", "550"), "250 b", False)
+
+
+async def test_a_server_that_hangs_up_is_told_from_one_that_is_silent() -> None:
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"421 go\r\n")
+        await writer.drain()
+        reset(writer)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 hello\r\n")
+        await reader.read()
+
+    assert (await _held(cut, Step(), Step())).closed
+    assert not (await _held(silent, Step(), Step(), patience_s=0.2)).closed
+
+
+async def test_a_port_where_nobody_listens_is_a_closed_session() -> None:
+    host, _, port = closed_port().rpartition(":")
+    found = await converse(Conversation(name="x", host=host, port=int(port), steps=(Step(),)))
+    assert (found.replies, found.closed) == ((), True)
+
+
+async def test_octets_drip_one_by_one() -> None:
+    moments: list[float] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1) not in (b"\n", b""):
+            moments.append(time.monotonic())
+        writer.write(b"250 ok\r\n")
+
+    await _held(script, Step(send=b"abc\n", drip_s=0.01))
+    assert len(set(moments)) == 3
+
+
+@pytest.mark.parametrize(
+    ("wire", "wrong"),
+    [
+        (b"a\r\n.\r\n", ""),
+        (b"a\r\n..\r\n.\r\n", ""),
+        (b"a\nb\r\n.\r\n", "a CR, LF or NUL of its own"),
+        (b"a\rb\r\n.\r\n", "a CR, LF or NUL of its own"),
+        (b"a\0b\r\n.\r\n", "a CR, LF or NUL of its own"),
+        (b"a\r\r\n.\r\n", "a CR, LF or NUL of its own"),
+        (b"a\r\n.\r\nMAIL FROM:<x>\r\n.\r\n", "more than one end of data"),
+        (b"x" * 1000 + b"\r\n.\r\n", "a line longer than 998 octets"),
+    ],
+)
+def test_what_a_sloppy_server_could_misread_is_seen(wire: bytes, wrong: str) -> None:
+    assert misread(wire) == wrong
+
+
+@pytest.mark.parametrize("transfer", Transfer)
+def test_each_smuggler_sends_its_end_of_data_as_it_is(transfer: Transfer) -> None:
+    for end in ENDS:
+        sent = b"".join(step.send for step in smuggler(end, transfer, "a@b"))
+        assert b"outer" + end.octets + b"MAIL FROM:<admin@victim.example>" in sent
