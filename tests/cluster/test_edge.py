@@ -17,7 +17,7 @@ import pytest
 from mailcheck.checker import Verdict, check
 from scenario.cluster import Local
 from scenario.conversation import Answer, Conversation, Step, hold, line
-from scenario.hostile import CUT, attacks, slow
+from scenario.hostile import attacks, slow
 from scenario.load import ROOT, Load, Shape
 from scenario.stage import Stage
 from smtpfleet.api import names
@@ -157,19 +157,27 @@ def test_a_relay_refuses_a_stranger_who_comes_directly(edge: Edge) -> None:
             assert answer.codes == ("220", "250", "250", wanted, "554"), conversation.name
 
 
-def test_ports_that_are_not_for_clients_take_no_mail(edge: Edge) -> None:
+def test_the_check_port_takes_no_mail(edge: Edge) -> None:
+    relay = edge.stage.address("outbound-relay-0")
+    said = (Step(), *map(line, ("EHLO x", open_relay.MAIL, "RCPT TO:<postmaster>", open_relay.RCPT, "DATA")))
+    session = Conversation(name="check", host=relay, port=names.CHECK_PORT, steps=said)
+    answer = hold(edge.stage.kube, [session], source=STRANGER)["check"]
+    assert answer.codes[:4] == ("220", "250", "250", "250")
+    assert set(answer.codes[4:]) == {"554"}
+
+
+def test_agents_and_haproxys_own_ports_speak_no_smtp(edge: Edge) -> None:
     relay, balancer = edge.stage.address("outbound-relay-0"), edge.stage.pods("balancer")[0].address
     places = [
-        *((relay, port) for port in (names.CHECK_PORT, names.AGENT_CHECK_PORT, names.HTTP_PORT)),
+        *((relay, port) for port in (names.AGENT_CHECK_PORT, names.HTTP_PORT)),
         *((balancer, port) for port in (names.HTTP_PORT, *names.HAPROXY_HEALTH_PORTS.values())),
     ]
-    said = (line("EHLO x", replies=0), *map(line, (open_relay.MAIL, "RCPT TO:<postmaster>", "DATA", "QUIT")))
     sessions = [
-        Conversation(name=f"{host}:{port}", host=host, port=port, steps=said, patience_s=10) for host, port in places
-    ]  # fmt: skip
+        Conversation(name=f"{host}:{port}", host=host, port=port, steps=(line("EHLO x"),), patience_s=10)
+        for host, port in places
+    ]
     for name, answer in hold(edge.stage.kube, sessions, source=STRANGER).items():
-        assert answer.replies, name  # somebody listens
-        assert "354" not in answer.codes, name
+        assert not {"220", "250"} & set(answer.codes), name
 
 
 def test_only_balancers_are_let_through_to_the_relays_ports_by_network_policy(edge: Edge) -> None:
@@ -255,7 +263,7 @@ def test_no_message_was_smuggled(
 
 
 def test_hostile_sessions_end_as_documented_and_others_notice_nothing(edge: Edge) -> None:
-    shape = Shape(target=f"{edge.address}:25", rate=20, count=300, flags=("--timeout", "60"))
+    shape = Shape(target=f"{edge.address}:25", rate=20, count=240, flags=("--timeout", "60"))
     load = Load.start(edge.stage.kube, shape)
     hostile = attacks(LIMIT_BYTES)
     sessions = [attack.on(edge.address) for attack in hostile]
@@ -264,9 +272,8 @@ def test_hostile_sessions_end_as_documented_and_others_notice_nothing(edge: Edge
     others = load.finish()
     for attack in hostile:
         answer = answers[f"{attack.title} | 0"]
-        assert answer.closed is attack.closes, (attack.title, answer)
-        if attack.ends != (CUT,):
-            assert answer.codes[-len(attack.ends) :] == attack.ends, attack.title
+        assert attack.closes in {None, answer.closed}, (attack.title, answer)
+        assert answer.codes[len(answer.codes) - len(attack.ends) :] == attack.ends, attack.title
     for attack in slow():
         assert {answers[f"{attack.title} | {n}"].codes[-1:] for n in range(5)} <= {attack.ends, ("421",)}
     assert {attempt.reason for attempt in others if not attempt.acknowledged} == set()
@@ -282,7 +289,7 @@ def test_a_client_cannot_renegotiate_tls(edge: Edge) -> None:
     done = subprocess.run(
         edge.stage.kube.inside(command), input="R\n", capture_output=True, text=True, check=False, timeout=30
     )
-    assert "RENEGOTIATING" in done.stdout
+    assert "RENEGOTIATING" in done.stderr
     assert "no renegotiation" in done.stderr
 
 
