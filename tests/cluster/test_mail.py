@@ -15,6 +15,7 @@ from scenario.cluster import Local
 from scenario.kube import wait_until
 from scenario.load import Shape, run
 from scenario.stage import Stage
+from smtpfleet.api.delivery import Smarthost
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,8 @@ def test_a_changed_smarthost_reaches_postfix_without_a_restart(stage: Stage, ear
     before = {pod.uid for pod in stage.pods("relay")}
     sink = stage.kube.get("service", "sink", "-n", stage.namespace)["spec"]["clusterIP"]
     stage.apply_pool(replicas=2, delivery={"smarthost": {"host": sink, "port": 9}})
-    _wait_for_table(stage, "delivery", {"smarthost": {"host": sink, "port": 9}})
+    smarthost = Smarthost(host=sink, port=9).model_dump(mode="json", by_alias=True)
+    _wait_for_table(stage, "delivery", {"smarthost": smarthost})
     attempts, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=50, count=20))
     assert all(a.acknowledged for a in attempts)
     wait_until(
