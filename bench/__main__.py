@@ -52,16 +52,17 @@ def _failover(local: Local, runs: int) -> Report:
         stage.pool(replicas=RELAYS)
         results = failover.alternate(stage, (failover.NO_FAULT, *failover.CASES), runs=runs, relays=RELAYS)
         results += failover.without_operator(stage, runs=runs, relays=RELAYS)
-    return _faults("Failover: what a fault costs clients", results)
+    return _faults("Failover: what a fault costs clients", results, load=(failover.RATE, failover.COUNT))
 
 
 def _backups(local: Local, runs: int) -> Report:
     with _stage(local) as stage:
         results = backups.with_backups(stage, runs=runs, relays=RELAYS)
-    return _faults("Backups: what it costs clients that no relay is left for four seconds", results)
+    title = "Backups: what it costs clients that no relay is left for four seconds"
+    return _faults(title, results, load=backups.LOAD)
 
 
-def _faults(title: str, results: list[failover.Result]) -> Report:
+def _faults(title: str, results: list[failover.Result], *, load: tuple[int, int]) -> Report:
     series = []
     for result in results:
         case = result.case
@@ -95,8 +96,8 @@ def _faults(title: str, results: list[failover.Result]) -> Report:
     return _report(
         title,
         series,
-        rate=f"{failover.RATE}/s",
-        messages=failover.COUNT,
+        rate=f"{load[0]}/s",
+        messages=load[1],
         size="4 KiB",
         relays=RELAYS,
         balancers=2,

@@ -12,6 +12,8 @@ from scenario.load import Step
 from scenario.stage import Stage
 
 BACK_AT_S: Final = 7.0
+LOAD: Final = (40, 480)
+"""Messages a second, and in all: the first relay that is back takes all of it while the others start."""
 
 
 def _deployments(stage: Stage) -> list[str]:
@@ -70,4 +72,4 @@ def with_backups(stage: Stage, *, runs: int, relays: int) -> list[Result]:
     """Every relay gone for four seconds, in a pool that has a backup."""
     backup = {"host": stage.address("sink"), "port": 25}
     stage.pool(replicas=relays, balancing={"backups": [backup]})
-    return alternate(stage, CASES, runs=runs, relays=relays)
+    return alternate(stage, CASES, runs=runs, relays=relays, load=LOAD)

@@ -134,10 +134,12 @@ def settle(stage: Stage, *, relays: int, balancers: int = 2) -> None:
     wait_until(all_up, timeout_s=60)
 
 
-def measure(stage: Stage, case: Case, earlier: list[Attempt], *, relays: int) -> tuple[Figures, str]:
-    """One run: load, fault, drain, account. ``earlier`` grows by this run's attempts."""
+def measure(
+    stage: Stage, case: Case, earlier: list[Attempt], *, relays: int, load: tuple[int, int] = (RATE, COUNT)
+) -> tuple[Figures, str]:
+    """One run: load (rate and count), fault, drain, account. ``earlier`` grows by this run's attempts."""
     settle(stage, relays=relays)
-    shape = Shape(target=f"{stage.address()}:25", rate=RATE, count=COUNT)
+    shape = Shape(target=f"{stage.address()}:25", rate=load[0], count=load[1])
     attempts, made = run(stage.kube, shape, case.steps(stage))
     try:
         arrivals = stage.wait_drained(attempts, timeout_s=150)
@@ -149,14 +151,16 @@ def measure(stage: Stage, case: Case, earlier: list[Attempt], *, relays: int) ->
     return result, ", ".join(f"{number}x {reason}" for reason, number in reasons(attempts).items())
 
 
-def alternate(stage: Stage, cases: Sequence[Case], *, runs: int, relays: int) -> list[Result]:
+def alternate(
+    stage: Stage, cases: Sequence[Case], *, runs: int, relays: int, load: tuple[int, int] = (RATE, COUNT)
+) -> list[Result]:
     """Each case ``runs`` times, in turn."""
     results = [Result(case=case) for case in cases]
     earlier: list[Attempt] = []
     for number in range(runs):
         for result in results:
             begin = time.monotonic()
-            measured, why = measure(stage, result.case, earlier, relays=relays)
+            measured, why = measure(stage, result.case, earlier, relays=relays, load=load)
             result.runs.append(measured)
             result.reasons.append(why)
             last = "none" if measured.last_error_s is None else f"{measured.last_error_s:.2f} s"
