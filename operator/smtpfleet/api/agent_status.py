@@ -78,6 +78,40 @@ class CertificateStatus(_StatusModel):
     error: str = ""
 
 
+class SigningProblem(StrEnum):
+    """Why the key in a Secret is not used."""
+
+    NONE = ""
+    UNKNOWN = "Unknown"
+    MISSING = "Missing"
+    INVALID = "Invalid"
+
+
+def _known_signing(problem: Any) -> Any:
+    return problem if problem in set(SigningProblem) else SigningProblem.INVALID
+
+
+class SigningKeyStatus(_StatusModel):
+    """A DKIM key as a relay has it. ``record`` is the TXT record of the key in use; empty: there is none."""
+
+    domain: str
+    selector: str
+    secret: str = ""
+    algorithm: str = ""
+    bits: int = 0
+    record: str = ""
+    signs: bool = False
+    problem: Annotated[SigningProblem, BeforeValidator(_known_signing)] = SigningProblem.NONE
+    error: str = ""
+
+
+class SigningStatus(_StatusModel):
+    """DKIM at a relay. ``trouble``: why no message can be signed now, so that mail is refused for now (451)."""
+
+    keys: tuple[SigningKeyStatus, ...] = ()
+    trouble: str = ""
+
+
 class RelayStatus(_StatusModel):
     """A relay's answer."""
 
@@ -92,6 +126,8 @@ class RelayStatus(_StatusModel):
     oldest_active_s: float = 0.0
     certificate: CertificateStatus | None = None
     """None: this relay serves no TLS, because the mode is None or its agent is older."""
+    signing: SigningStatus | None = None
+    """None: this relay signs nothing, because the pool lists no key or its agent is older."""
 
 
 class ServerStatus(_StatusModel):

@@ -12,6 +12,7 @@ class ConditionType(StrEnum):
     AVAILABLE = "Available"
     QUEUE_HEALTHY = "QueueHealthy"
     CERTIFICATE_VALID = "CertificateValid"
+    SIGNING_READY = "SigningReady"
     PAUSED = "Paused"
 
 
@@ -56,6 +57,12 @@ class Reason(StrEnum):
     CERTIFICATE_UNKNOWN = "CertificateUnknown"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason, not a secret
     TLS_DISABLED = "TlsDisabled"
+    SIGNING_READY = "SigningReady"
+    SIGNING_KEY_WEAK = "SigningKeyWeak"
+    SIGNING_KEY_INVALID = "SigningKeyInvalid"
+    SIGNER_DOWN = "SignerDown"
+    SIGNING_UNKNOWN = "SigningUnknown"
+    SIGNING_DISABLED = "SigningDisabled"
     # a relay
     POD_STARTING = "PodStarting"
     POD_READY = "PodReady"

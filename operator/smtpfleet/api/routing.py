@@ -89,6 +89,14 @@ class DeliveryTable(_TableModel):
     queue_lifetime_s: int = Field(gt=0)
 
 
+class SigningRoute(_TableModel):
+    """A DKIM key: whose mail it signs, and the Secret that holds it."""
+
+    domain: OneLine = Field(pattern=r"^[a-z0-9.-]+$")
+    selector: OneLine = Field(pattern=r"^[a-z0-9.-]+$")
+    secret_name: Annotated[SecretName, Field(min_length=1)]
+
+
 class RoutingTable(_TableModel):
     """Everything the agents of one pool act on."""
 
@@ -103,6 +111,8 @@ class RoutingTable(_TableModel):
     relays: tuple[RelayRoute, ...] = ()
     secrets: tuple[Annotated[SecretName, Field(min_length=1)], ...] = ()
     """Every Secret that a relay's agent may read and is to follow."""
+    signing: tuple[SigningRoute, ...] = ()
+    """DKIM keys; of those of one domain and algorithm the first one that works signs."""
 
     @field_validator("postfix")
     @classmethod

@@ -1,6 +1,7 @@
 """Which Secrets the agents of a pool read: the one list that their Role and their routing table are made from."""
 
-from smtpfleet.api.names import certificate_name
+from smtpfleet.api.dkim import DkimKey
+from smtpfleet.api.names import certificate_name, dkim_key_name
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.submission import TlsMode
 
@@ -11,7 +12,12 @@ def certificate_secret(pool: str, spec: SmtpPoolSpec) -> str:
     return "" if tls.mode is TlsMode.NONE else tls.secret_name or certificate_name(pool)
 
 
+def signing_secret(pool: str, key: DkimKey) -> str:
+    """The Secret with a DKIM key."""
+    return key.secret_name or dkim_key_name(pool, key.domain, key.selector)
+
+
 def secret_names(pool: str, spec: SmtpPoolSpec) -> tuple[str, ...]:
     """Names of the Secrets, in the pool's namespace, that the spec mentions or implies: sorted, each once."""
-    named = {certificate_secret(pool, spec)}
+    named = {certificate_secret(pool, spec), *(signing_secret(pool, key) for key in spec.dkim)}
     return tuple(sorted(named - {""}))

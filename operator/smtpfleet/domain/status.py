@@ -19,6 +19,7 @@ from smtpfleet.domain.facts import Pool
 from smtpfleet.domain.figures import timestamp, two_digits
 from smtpfleet.domain.plan import Plan
 from smtpfleet.domain.relay_entries import entries, takes_mail
+from smtpfleet.domain.signing import dkim_entries, signing_ready
 
 NUMBERS_S: Final = 15.0
 """The least time between two writes that only change numbers of messages."""
@@ -31,6 +32,7 @@ def report(pool: Pool, plan: Plan, *, problems: Sequence[Problem], now: datetime
     relays = entries(pool, plan, table, moment)
     verdicts = judge(pool, plan, relays, problems)
     verdicts[ConditionType.CERTIFICATE_VALID] = certificate_valid(pool, now)
+    verdicts[ConditionType.SIGNING_READY] = signing_ready(pool)
     conditions = dated(
         verdicts,
         pool.previous.conditions,
@@ -49,6 +51,7 @@ def report(pool: Pool, plan: Plan, *, problems: Sequence[Problem], now: datetime
         deferred=two_digits(sum(entry.deferred for entry in relays)),
         endpoint=names.endpoint(pool.name, pool.namespace),
         conditions=conditions,
+        dkim=dkim_entries(pool),
         relays=relays,
     )
 

@@ -8,10 +8,11 @@ from smtpfleet.api.routing import (
     RelayRoute,
     RouteState,
     RoutingTable,
+    SigningRoute,
     SubmissionTable,
     SubmissionTls,
 )
-from smtpfleet.api.secret_names import certificate_secret, secret_names
+from smtpfleet.api.secret_names import certificate_secret, secret_names, signing_secret
 from smtpfleet.api.values import duration_seconds, size_bytes
 from smtpfleet.domain.facts import Pool, Relay, Wish
 
@@ -40,6 +41,10 @@ def routing_table(pool: Pool, *, leaving: Collection[str]) -> RoutingTable:
         postfix=dict(sorted(spec.relay.postfix.items())),
         relays=_routes(pool.relays, pool.table, leaving),
         secrets=secret_names(pool.name, spec),
+        signing=tuple(
+            SigningRoute(domain=key.domain, selector=key.selector, secret_name=signing_secret(pool.name, key))
+            for key in spec.dkim
+        ),
     )
 
 

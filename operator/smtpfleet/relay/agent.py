@@ -34,6 +34,7 @@ from smtpfleet.relay.mainconf import Configuration, Host, Phase, minfree_bytes, 
 from smtpfleet.relay.network import Ports, read_ports
 from smtpfleet.relay.postfix import Postfix, write
 from smtpfleet.relay.queuescan import QueueScan, deliveries, scan
+from smtpfleet.relay.signing import Signing
 from smtpfleet.relay.tables import AcceptedTable
 from smtpfleet.relay.tlsconf import CLIENT_PORTS, lacking, open_ports
 
@@ -77,10 +78,12 @@ class Agent:
         tables: AcceptedTable,
         polls: Polls,
         keystore: Keystore,
+        signing: Signing,
         make_postfix: Callable[["Agent"], Postfix],
     ) -> None:
         self._host, self._children, self._tables, self._polls = host, children, tables, polls
         self._relay, self._incarnation, self._keystore = relay, incarnation, keystore
+        self._signing = signing
         self._postfix = make_postfix(self)
         self._supervision: asyncio.Task[None] | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -113,6 +116,11 @@ class Agent:
         return table is not None and lacking(table.submission.tls, self._chain)
 
     @property
+    def cannot_sign(self) -> str:
+        """Why mail that must be signed is refused; empty: it is not."""
+        return self._signing.trouble
+
+    @property
     def restarts(self) -> int:
         """How often Postfix ended unasked."""
         return self._postfix.restarts
@@ -143,6 +151,7 @@ class Agent:
                     await self._wake.wait()
             except TimeoutError:
                 continue
+        self._signing.stop()
         if self._supervision is not None:
             await self._supervision
 
@@ -164,6 +173,7 @@ class Agent:
             sessions=self._ports.sessions,
             oldest_active_s=round(self._scan.oldest_active_s, 1),
             certificate=self._keystore.status(),
+            signing=self._signing.status(),
         )
 
     def ready(self) -> str:
@@ -174,8 +184,8 @@ class Agent:
             return f"intake is {self._shown_intake}"
         if self._postfix.state is not PostfixState.RUNNING:
             return f"Postfix is {self._postfix.state}"
-        if self.lacks_certificate:
-            return "TLS is required and there is no certificate"
+        if self.lacks_certificate or self.cannot_sign:
+            return self.cannot_sign or "TLS is required and there is no certificate"
         if not self._ports.listening.issuperset(open_ports(self._chain)):
             return "Postfix does not listen yet"
         return ""
@@ -200,6 +210,7 @@ class Agent:
     async def _tick(self) -> None:
         self._children.reap()
         self._look_for_certificate()
+        await self._look_for_signing_keys()
         self._begin()
         self._look_for_room()
         stage, effect = transition(self._stage, await self._observe())
@@ -215,7 +226,7 @@ class Agent:
     def _begin(self) -> None:
         """Start Postfix once there is a table, and the certificate that it names, if that can be had soon."""
         if self._supervision is None and self._tables.current is not None and not self._stopping:
-            if not self._keystore.settled:
+            if not (self._keystore.settled and self._signing.settled):
                 return
             self._enter(first_stage(draining=self._tables.draining))
             self._configure()
@@ -225,6 +236,11 @@ class Agent:
         table = self._tables.current
         if table is not None:
             self._chain = self._keystore.update(table.submission.tls)
+
+    async def _look_for_signing_keys(self) -> None:
+        table = self._tables.current
+        if table is not None:
+            await self._signing.update(table.signing)
 
     def _look_for_room(self) -> None:
         table = self._tables.current
@@ -275,7 +291,7 @@ class Agent:
         if table is None or not (self._keystore.settled or self._stopping):
             return
         phase = phase_of(self._stage)
-        configuration = render(table, self._host, phase, chain=self._chain)
+        configuration = render(table, self._host, phase, chain=self._chain, milters=self._signing.milters())
         known, relayhost = self._applied, table.delivery.smarthost
         if configuration != known.configuration:
             write(configuration, self._host.paths.configuration)

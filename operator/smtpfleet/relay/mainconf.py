@@ -5,7 +5,7 @@ from ``relay.postfix``; no client is trusted but those of ``trustedNetworks``, n
 nothing that a hand-off or a freeze once set outlives the next rendering.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -53,12 +53,22 @@ class Host:
     paths: Paths
 
 
-def render(table: RoutingTable, host: Host, phase: Phase, *, chain: Path | None = None) -> Configuration:
-    """The configuration of one relay in one phase. ``chain``: file with key and certificate, if there is one."""
+def render(
+    table: RoutingTable,
+    host: Host,
+    phase: Phase,
+    *,
+    chain: Path | None = None,
+    milters: Sequence[str] = (),
+) -> Configuration:
+    """The configuration of one relay in one phase.
+
+    ``chain``: file with key and certificate, if there is one; ``milters``: what signs the mail of clients.
+    """
     parameters = overridable(table) | table.postfix | owned(table, host, phase, chain=chain)
     return Configuration(
         main_cf=_main_cf(parameters),
-        master_cf=master_cf(size_limit_bytes=table.submission.message_size_limit_bytes),
+        master_cf=master_cf(size_limit_bytes=table.submission.message_size_limit_bytes, milters=milters),
     )
 
 
@@ -115,6 +125,10 @@ def overridable(table: RoutingTable) -> dict[str, str]:
         "queue_run_delay": "60s",
         # A daemon that crashed is started again soon, not after Postfix's 60 s.
         "service_throttle_time": "1s",
+        # The DKIM signer is in the same pod: one that hangs is found out, and the client tries another relay.
+        "milter_connect_timeout": "5s",
+        "milter_command_timeout": "10s",
+        "milter_content_timeout": "60s",
     }
 
 
@@ -162,6 +176,10 @@ def owned(table: RoutingTable, host: Host, phase: Phase, *, chain: Path | None =
             "message_size_limit": str(_queue_file_bytes(size_bytes)),
             "queue_minfree": str(minfree_bytes(table)),
             "relayhost": _relayhost(table.delivery.smarthost),
+            # Only services that name a milter have one (master.cf); what it cannot sign is refused for now.
+            "smtpd_milters": "",
+            "non_smtpd_milters": "",
+            "milter_default_action": "tempfail",
         }
         | tlsconf.parameters(table.submission.tls, chain)
         | _by_phase(phase, table, chain)

@@ -1,6 +1,6 @@
 """Postfix's master.cf as text: which daemons run, on which ports, and how many of each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from smtpfleet.api.names import CHECK_PORT, SUBMISSIONS_PORT
@@ -44,11 +44,15 @@ _UNRESTRICTED: Final = (
 HEADER: Final = "# Written by the relay's agent, which overwrites every change.\n"
 
 
-def master_cf(*, size_limit_bytes: int) -> str:
-    """The services. None is chrooted: a chroot needs copies of resolver files inside the queue."""
+def master_cf(*, size_limit_bytes: int, milters: Sequence[str] = ()) -> str:
+    """The services. ``milters`` sign what clients hand in, and nothing else.
+
+    None is chrooted: a chroot needs copies of resolver files inside the queue.
+    """
     size_limit = f"message_size_limit={size_limit_bytes}"
-    clients = [line for port in PLAIN_PORTS for line in _smtpd(port, SMTPD_PROCESSES, [size_limit])]
-    clients += _smtpd(SUBMISSIONS_PORT, SMTPD_PROCESSES, [size_limit, *IMPLICIT_OPTIONS])
+    options = [size_limit, *([f"{{ smtpd_milters = {' '.join(milters)} }}"] if milters else [])]
+    clients = [line for port in PLAIN_PORTS for line in _smtpd(port, SMTPD_PROCESSES, options)]
+    clients += _smtpd(SUBMISSIONS_PORT, SMTPD_PROCESSES, [*options, *IMPLICIT_OPTIONS])
     check = _smtpd(CHECK_PORT, CHECK_PROCESSES, [size_limit, *_CHECK_OPTIONS])
     return HEADER + _lines([*clients, *check]) + internal_services()
 

@@ -110,6 +110,11 @@ class Paths:
         return self.run / "tls"
 
     @property
+    def dkim(self) -> Path:
+        """The DKIM signers' files and sockets."""
+        return self.run / "dkim"
+
+    @property
     def rehearsal(self) -> Path:
         """Where a second, closed Postfix tries a configuration before it is used."""
         return self.run / "rehearsal"
