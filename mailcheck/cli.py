@@ -54,6 +54,7 @@ def _add_sink(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--record", type=Path, metavar="FILE", help="append arrivals as JSON lines; default: memory only"
     )
+    parser.add_argument("--keep", type=int, default=0, metavar="N", help="remember the last N messages whole")
     parser.add_argument("--hostname", default="sink.mailcheck.invalid", help="in banner and EHLO reply")
     parser.add_argument("--size-limit", type=int, default=64 * 1024 * 1024, metavar="BYTES")
 
@@ -120,6 +121,7 @@ def _sink(arguments: argparse.Namespace) -> int:
         listen=parse_host_port(arguments.listen),
         control=parse_host_port(arguments.control),
         record_path=arguments.record,
+        keep=arguments.keep,
         hostname=arguments.hostname,
         size_limit_bytes=arguments.size_limit,
     )

@@ -4,6 +4,7 @@ Used by demo, tests and benchmarks, so that each says only what it does to the f
 it (``with``); a stage never touches another namespace.
 """
 
+import base64
 import json
 import time
 from collections.abc import Sequence
@@ -44,11 +45,13 @@ class Stage:
     namespace: str
     sink_image: str
     pools: list[str] = field(default_factory=list)
+    keep: int = 0
+    """How many whole messages the sink remembers."""
 
     def __enter__(self) -> Self:
         """Create namespace and sink and wait for the sink."""
         self.kube.apply(_namespace(self.namespace))
-        self.kube.apply(*_sink(self.namespace, self.sink_image))
+        self.kube.apply(*_sink(self.namespace, self.sink_image, keep=self.keep))
         self.kube.run(
             "rollout", "status", "deployment/sink", "-n", self.namespace, "--timeout=120s", timeout_s=130
         )
@@ -134,6 +137,11 @@ class Stage:
         path = f"/api/v1/namespaces/{self.namespace}/services/sink:control/proxy/arrivals"
         return decode_arrivals(self.kube.raw(path).splitlines())
 
+    def contents(self) -> list[bytes]:
+        """The last messages that came, whole."""
+        path = f"/api/v1/namespaces/{self.namespace}/services/sink:control/proxy/contents"
+        return [base64.b64decode(line) for line in self.kube.raw(path).splitlines()]
+
     def sink_mode(self, **mode: Any) -> None:
         """Switch the sink, as ``python -m mailcheck sink`` documents ``POST /mode``."""
         path = f"/api/v1/namespaces/{self.namespace}/services/sink:control/proxy/mode"
@@ -199,7 +207,7 @@ def _namespace(name: str) -> Object:
     }
 
 
-def _sink(namespace: str, image: str) -> list[Object]:
+def _sink(namespace: str, image: str, *, keep: int) -> list[Object]:
     labels = {"app.kubernetes.io/name": "sink"}
     container = {
         "name": "sink",
@@ -212,6 +220,7 @@ def _sink(namespace: str, image: str) -> list[Object]:
             f"0.0.0.0:{CONTROL_PORT}",
             "--record",
             "/tmp/arrivals",
+            f"--keep={keep}",
         ],
         "ports": [{"containerPort": SINK_PORT}, {"containerPort": CONTROL_PORT}],
         "readinessProbe": {"tcpSocket": {"port": SINK_PORT}, "periodSeconds": 1},

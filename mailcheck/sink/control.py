@@ -4,6 +4,7 @@
 ``GET /arrivals?offset=N&limit=M``        arrivals from N (0) on, at most M (all), as JSON lines; with the headers
                                           ``Sink-Next`` (the next offset) and ``Sink-Run`` (another value than before:
                                           the sink was restarted and has forgotten everything)
+``GET /contents``                         whole messages, a line of base64 each: the last ``--keep``
 ``GET /counters``                         counters as a JSON object
 ``GET /mode``, ``POST /mode``             the mode as JSON (see ``mailcheck.sink.mode``)
 ``GET /healthz``                          200
@@ -81,6 +82,7 @@ class Control:
         url = urlsplit(request.target)
         routes: dict[str, dict[str, Callable[[], Response]]] = {
             "/arrivals": {"GET": lambda: self._arrivals(parse_qs(url.query))},
+            "/contents": {"GET": self._contents},
             "/counters": {"GET": lambda: _json(self._record.summary())},
             "/mode": {"GET": self._mode, "POST": lambda: self._set_mode(request.body)},
             "/healthz": {"GET": lambda: _json({"ok": True})},
@@ -97,6 +99,9 @@ class Control:
     def _set_mode(self, body: bytes) -> Response:
         self._modes.set(parse_mode(body))
         return self._mode()
+
+    def _contents(self) -> Response:
+        return Response(content_type="text/plain", body=self._record.contents())
 
     def _arrivals(self, query: dict[str, list[str]]) -> Response:
         offset = _number(query, "offset", 0)

@@ -4,8 +4,9 @@ Arrivals are kept as encoded lines, so that reading them over the control port, 
 encoding. With a file each line is in the kernel before the message is acknowledged.
 """
 
+import base64
 import secrets
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 from types import TracebackType
 
@@ -17,13 +18,14 @@ from mailcheck.model import Arrival
 class Record:
     """Append-only."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, keep: int = 0) -> None:
         self.run = secrets.token_hex(8)
         """Tells one life of the sink from the next: offsets of another run mean nothing."""
         self.counters: Counter[str] = Counter()
         self.clients: Counter[str] = Counter()
         """Arrivals by client address."""
         self._lines: list[bytes] = []
+        self._contents: deque[bytes] = deque(maxlen=keep)
         try:
             self._file = path.open("ab", buffering=0) if path else None
         except OSError as error:
@@ -48,6 +50,14 @@ class Record:
             raise OSError("the record file took only part of a line")
         self._lines.append(line)
         self.clients[arrival.client] += 1
+
+    def keep(self, content: bytes) -> None:
+        """Remember a whole message, as one of the last so many."""
+        self._contents.append(base64.b64encode(content) + b"\n")
+
+    def contents(self) -> bytes:
+        """The messages that are remembered, oldest first, a line of base64 each."""
+        return b"".join(self._contents)
 
     def lines(self, offset: int, limit: int) -> bytes:
         """Arrivals from an offset on, as JSON lines."""

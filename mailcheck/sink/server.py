@@ -24,6 +24,8 @@ class SinkSettings:
     control: tuple[str, int]
     """The same for the control port, which is not protected in any way."""
     record_path: Path | None = None
+    keep: int = 0
+    """How many whole messages are remembered."""
     """A file to append arrivals to; in memory they are in any case."""
     hostname: str = "sink.mailcheck.invalid"
     size_limit_bytes: int = 64 * 1024 * 1024
@@ -55,7 +57,7 @@ async def run_sink(settings: SinkSettings) -> AsyncIterator[RunningSink]:
             failed.set_exception(MailcheckError(f"cannot record arrivals any more: {error}"))
 
     modes = ModeSwitch()
-    with Record(settings.record_path) as record:
+    with Record(settings.record_path, keep=settings.keep) as record:
         services = Services(
             hostname=settings.hostname,
             size_limit_bytes=settings.size_limit_bytes,

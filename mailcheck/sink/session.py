@@ -201,6 +201,7 @@ class SinkSession(asyncio.Protocol):
         content = stuffed.replace(b"\r\n.", b"\r\n")[2:]
         try:
             self._services.record.add(self._arrival(content))
+            self._services.record.keep(content)
         except OSError as error:
             self._services.fail(error)
             return b"421 4.3.0 Cannot record any more\r\n"
