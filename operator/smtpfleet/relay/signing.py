@@ -13,8 +13,9 @@ import pwd
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from smtpfleet.api.agent_status import SigningKeyStatus, SigningProblem, SigningStatus
 from smtpfleet.api.dkim import KeyAlgorithm
@@ -34,6 +35,21 @@ KEPT_S: Final = 3600.0
 """How long a key that is no longer listed can be used by sessions that were open before."""
 
 
+class Employed(Protocol):
+    """A signer; :class:`smtpfleet.relay.signer.Signer` is the one of production."""
+
+    socket: Path
+    answers: bool
+    answered_ever: bool
+    restarts: int
+
+    async def run(self) -> None:
+        """Keep it running until cancelled."""
+
+    def reload(self) -> None:
+        """Make it read its files again."""
+
+
 @dataclass(slots=True)
 class _Entry:
     """What is known of one entry of the list."""
@@ -50,7 +66,7 @@ class _Entry:
 class _Running:
     """A signer, and since when it is not needed any more."""
 
-    signer: Signer
+    signer: Employed
     task: asyncio.Task[None]
     files: tuple[str, ...]
     needed_s: float
@@ -66,6 +82,8 @@ class Signing:
         children: runs openssl and the signers.
         output: descriptor for what signers print.
         changed: called when a signer begins or ceases to answer.
+        owner: the signers' user and Postfix's group.
+        start: makes a signer of its configuration and socket.
         clock: seconds that only ever grow.
     """
 
@@ -77,10 +95,13 @@ class Signing:
         children: Children,
         output: int,
         changed: Callable[[], None],
+        owner: Callable[[], tuple[int, int]] | None = None,
+        start: Callable[[Path, Path], Employed] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory, self._secrets, self._children = directory, secrets, children
-        self._output, self._changed, self._clock = output, changed, clock
+        self._clock, self._owner = clock, owner or signer_owner
+        self._start = start or partial(Signer, children=children, output=output, changed=changed)
         self._routes: tuple[SigningRoute, ...] = ()
         self._entries: dict[SigningRoute, _Entry] = {}
         self._duties: dict[KeyAlgorithm, Duties] = {}
@@ -225,9 +246,7 @@ class Signing:
             return
         text = dkimconf.configuration(algorithm, socket=socket, signing=tables[0], keys=tables[1])
         self._write(configuration, text)
-        signer = Signer(
-            configuration, socket, children=self._children, output=self._output, changed=self._changed
-        )
+        signer = self._start(configuration, socket)
         task = asyncio.create_task(signer.run(), name=f"dkim-{name}")
         self._running[algorithm] = _Running(signer, task, files, self._clock())
 
@@ -249,7 +268,7 @@ class Signing:
         return self._directory / "keys"
 
     def _prepare(self) -> None:
-        owner, group = signer_owner()
+        owner, group = self._owner()
         for directory, mode in ((self._directory, 0o750), (self._keys, 0o700)):
             if not directory.exists():
                 directory.mkdir(mode=mode)
@@ -262,7 +281,7 @@ class Signing:
         new.unlink(missing_ok=True)
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as stream:
             stream.write(text)
-        os.chown(new, *signer_owner())
+        os.chown(new, *self._owner())
         new.replace(file)
 
     def _key_status(self, route: SigningRoute) -> SigningKeyStatus:

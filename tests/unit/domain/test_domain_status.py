@@ -49,6 +49,7 @@ def test_a_pool_that_is_well_says_so_in_every_condition() -> None:
         "QueueHealthy": "True",
         "Paused": "False",
         "CertificateValid": "True",
+        "SigningReady": "Unknown",
     }
     assert (status.replicas, status.ready_replicas, status.ready_of_desired) == (2, 2, "2/2")
     assert status.selector == "smtpfleet.io/pool=outbound,app.kubernetes.io/component=relay"
