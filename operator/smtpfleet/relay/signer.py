@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 USER: Final = "opendkim"
 GROUP: Final = "postfix"
 PROBE_LIMIT_S: Final = 2.0
-_POLL_S: Final = 0.05
+_POLL_S: Final = 0.1
 _START_LIMIT_S: Final = 10.0
 _PROBE_EVERY_S: Final = 2.0
 _BACKOFF_FIRST_S: Final = 0.5
 _BACKOFF_MOST_S: Final = 10.0
 _STABLE_S: Final = 60.0
-_NEGOTIATE: Final = struct.pack(">IcIII", 13, b"O", 6, 0, 0)
-"""The first packet of the milter protocol: version 6, no action, no step left out."""
+_NEGOTIATE: Final = struct.pack(">IcIII", 13, b"O", 6, 0x1FF, 0x1FFFFF)
+"""The first packet of the milter protocol as Postfix sends it: version 6, all actions, all options."""
 _QUIT: Final = struct.pack(">Ic", 1, b"Q")
 
 

@@ -58,6 +58,12 @@ CONFIGURATIONS: Final[dict[str, Callable[[], Configuration]]] = {
     "tls-optional": lambda: render(table(tls=TlsMode.OPTIONAL), HOST, Phase.OPEN, chain=CHAIN),
     "tls-required": lambda: render(table(tls=TlsMode.REQUIRED), HOST, Phase.OPEN, chain=CHAIN),
     "tls-lacking": lambda: render(table(tls=TlsMode.REQUIRED), HOST, Phase.OPEN),
+    "signing": lambda: render(
+        table(),
+        HOST,
+        Phase.OPEN,
+        milters=("unix:/run/smtpfleet/dkim/rsa.sock", "unix:/run/smtpfleet/dkim/ed25519.sock"),
+    ),
     "rehearsal": lambda: render_rehearsal(
         table(postfix={"smtp_helo_timeout": "100s"}),
         HOST,
