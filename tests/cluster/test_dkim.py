@@ -30,7 +30,7 @@ from smtpfleet.api.dkim import KeyAlgorithm
 from smtpfleet.controller.dkimkeys import current_key
 
 LIVE_S = 90
-RATE, COUNT = 60, 600
+RATE, COUNT = 40, 400
 SECRET = "brought"
 # mailcheck's generator writes From: sender@example.com.
 BROUGHT = {"domain": "example.com", "selector": "s1", "secretName": SECRET}
@@ -107,17 +107,17 @@ def _published(stage: Stage, *keys: dict[str, str], signing: Sequence[str] = ())
     return Records({entry["recordName"]: entry["record"] for entry in seen["dkim"]})
 
 
-def _condition(stage: Stage, status: str, reason: str) -> str:
-    """Wait for SigningReady; return its message."""
+def _condition(stage: Stage, status: str, reason: str, words: str) -> None:
+    """Wait until SigningReady says so."""
     found: Object = {}
 
     def look() -> str:
         nonlocal found
         found = next(c for c in _status(stage)["conditions"] if c["type"] == "SigningReady")
-        return "" if (found["status"], found["reason"]) == (status, reason) else f"it is {found}"
+        told = (found["status"], found["reason"]) == (status, reason) and words in found["message"]
+        return "" if told else f"it is {found}"
 
     wait_until(look, timeout_s=LIVE_S)
-    return str(found["message"])
 
 
 def _signers(content: bytes, records: Records) -> list[str]:
@@ -169,16 +169,16 @@ def _load(stage: Stage, earlier: list[Attempt], steps: Sequence[Step]) -> tuple[
     earlier.extend(attempts)
     verdict = check(attempts, arrivals)
     assert not verdict.lost, verdict
-    ids = {arrival.id.encode() for arrival in arrivals}
-    contents = [content for content in stage.contents() if any(id_ in content for id_ in _ids(content) & ids)]
-    assert len(contents) == len(arrivals)
+    ids = {attempt.id.encode() for attempt in attempts}
+    contents = [content for content in stage.contents() if _id(content) in ids]
+    assert len(contents) >= sum(attempt.acknowledged for attempt in attempts)
     return attempts, contents
 
 
-def _ids(content: bytes) -> set[bytes]:
+def _id(content: bytes) -> bytes:
     header, _ = split_content(content)
     line = next((line for line in header.split(b"\r\n") if line.lower().startswith(b"message-id:")), b"")
-    return {line.partition(b":")[2].strip(b" <>")}
+    return line.partition(b":")[2].strip(b" <>")
 
 
 def test_a_key_of_a_secret_and_one_of_the_operators_sign_and_other_domains_are_left_alone(
@@ -195,7 +195,7 @@ def test_a_key_of_a_secret_and_one_of_the_operators_sign_and_other_domains_are_l
     assert _signers(_arrived(stage, "made"), records) == ["s1"]
     assert _signers(_arrived(stage, "unlisted"), records) == []
     assert _signers(_arrived(stage, "subdomain"), records) == []
-    assert _condition(stage, "True", "SigningReady")
+    _condition(stage, "True", "SigningReady", "3 keys")
 
 
 def test_the_plugin_prints_what_dns_has_to_say(stage: Stage, local: Local) -> None:
@@ -233,13 +233,12 @@ def test_a_broken_secret_leaves_the_last_good_key_in_use_and_a_new_domain_withou
 ) -> None:
     keyless = {"domain": "keyless.example", "selector": "s1", "secretName": "none-such"}
     _list(stage, BROUGHT, MADE, OTHER, keyless)
-    message = _condition(stage, "False", "SecretMissing")
-    assert "keyless.example/s1" in message
+    _condition(stage, "False", "SecretMissing", "keyless.example/s1")
     with pytest.raises(subprocess.CalledProcessError):
         _send(stage, "a@keyless.example", "keyless")
     stage.kube.run("delete", "secret", SECRET, "-n", stage.namespace)
     _list(stage, BROUGHT, MADE, OTHER)
-    assert "the last good key stays in use" in _condition(stage, "False", "SecretMissing")
+    _condition(stage, "False", "SecretMissing", "the last good key stays in use")
     _send(stage, "a@example.com", "last-good")
     assert "s1" in _signers(_arrived(stage, "last-good"), _published(stage, BROUGHT, MADE, OTHER))
 

@@ -109,7 +109,7 @@ def configuration(algorithm: KeyAlgorithm, *, socket: Path, signing: Path, keys:
         "Socket": f"local:{socket}",
         "UMask": "007",
         "On-Default": "tempfail",
-        # /run may be written to by others of the pod, which has no others.
+        # Checked at each message, with mail refused for it; the agent has made files and directories itself.
         "RequireSafeKeys": "no",
         "Background": "no",
         "AutoRestart": "no",

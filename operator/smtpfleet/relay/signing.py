@@ -111,9 +111,11 @@ class Signing:
 
     @property
     def settled(self) -> bool:
-        """Whether keys and signers are ready, or had enough time for it."""
+        """Whether keys and signers are ready, or had enough time for it, and Postfix would be told of the signers."""
         ready = all(entry.seen for entry in self._entries.values()) and not self._silent()
-        return ready or self._clock() - self._since_s > PATIENCE_S
+        needed = [self._running.get(algorithm) for algorithm, wanted in self._duties.items() if wanted]
+        named = all(running is not None and self._is_named(running) for running in needed)
+        return ready or (named and self._clock() - self._since_s > PATIENCE_S)
 
     @property
     def trouble(self) -> str:
@@ -131,9 +133,7 @@ class Signing:
         return tuple(
             f"unix:{running.signer.socket}"
             for running in (self._running.get(algorithm) for algorithm in KeyAlgorithm)
-            if running is not None
-            and running.unneeded_s is None
-            and (running.signer.answered_ever or self._clock() - running.needed_s > PATIENCE_S)
+            if running is not None and self._is_named(running)
         )
 
     def status(self) -> SigningStatus | None:
@@ -161,6 +161,10 @@ class Signing:
         """End the signers: nobody hands in mail any more."""
         for running in self._running.values():
             running.task.cancel()
+
+    def _is_named(self, running: _Running) -> bool:
+        waited = self._clock() - running.needed_s > PATIENCE_S
+        return running.unneeded_s is None and (running.signer.answered_ever or waited)
 
     def _silent(self) -> list[str]:
         return [
