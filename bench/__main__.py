@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from bench import backups, balancing, failover, footprint, hostile, throughput, users
+from bench import backups, balancing, dkim, failover, footprint, hostile, throughput, users
 from bench.report import Report, Series, describe_machine, render_report, write_json
 from scenario.cluster import Local, current, install
 from scenario.load import ROOT
@@ -244,9 +244,30 @@ def _hostile(local: Local, runs: int) -> Report:
     )
 
 
+def _dkim(local: Local, runs: int) -> Report:
+    with _stage(local) as stage:
+        stage.pool(replicas=1, balancing={"replicas": 1})
+        every = dkim.measure(stage, runs=runs)
+    unsigned = every["unsigned"].accepted_per_s
+    series = []
+    for name, way in every.items():
+        ratios = [signed / plain for signed, plain in zip(way.accepted_per_s, unsigned, strict=True)]
+        series.append(Series(name=name, unit="accepted/s", values=tuple(way.accepted_per_s)))
+        series.append(Series(name=f"ratio, {name}", unit="", values=tuple(ratios), bar="≥ 0.60"))
+    return _report(
+        "DKIM: signed and unsigned by the same relay",
+        series,
+        clients=throughput.CLIENTS,
+        seconds=throughput.SECONDS,
+        size="2 KiB",
+        relays=1,
+    )
+
+
 BENCHMARKS: Final[dict[str, Callable[[Local, int], Report]]] = {
     "footprint": _footprint,
     "throughput": _throughput,
+    "dkim": _dkim,
     "failover": _failover,
     "users": _users,
     "backups": _backups,

@@ -22,7 +22,7 @@ CLUSTER_NETWORKS: Final = ("10.0.0.0/8", "172.16.0.0/12")
 SINK: Final = "sink"
 SINK_PORT: Final = 2525
 CONTROL_PORT: Final = 8026
-_KEPT: Final = 500
+_KEPT: Final = 1000
 _EMPTY_LOOKS: Final = 6
 """So often in a row every queue must be seen empty: a message on its way between two directories is in neither."""
 

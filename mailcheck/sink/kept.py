@@ -26,6 +26,11 @@ class KeptMessage:
     rcpt: tuple[str, ...]
     wire: bytes
 
+    @property
+    def content(self) -> bytes:
+        """The message itself: without dot-stuffing and without the line that ends it (RFC 5321, 4.5.2)."""
+        return (b"\r\n" + self.wire[: -len(b".\r\n")]).replace(b"\r\n.", b"\r\n")[2:]
+
 
 class Kept:
     """The last messages, ``limit`` of them; older ones are forgotten."""

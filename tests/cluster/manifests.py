@@ -52,6 +52,10 @@ EVERYTHING: dict[str, Any] = {
             "loadBalancerClass": "example.net/lb",
         },
     },
+    "dkim": [
+        {"domain": "example.com", "selector": "s1", "secretName": "dkim-example-com"},
+        {"domain": "example.com", "selector": "2026-11.e", "algorithm": "Ed25519"},
+    ],
     "relay": {
         "image": "registry.example.com/relay@sha256:" + "0" * 64,
         "storage": {"size": "20Gi", "storageClassName": "fast", "ephemeral": False},
@@ -71,6 +75,11 @@ EVERYTHING: dict[str, Any] = {
 def trusting(*networks: str) -> dict[str, Any]:
     """A spec that trusts these networks."""
     return {"submission": {"trustedNetworks": list(networks)}}
+
+
+def signed(*keys: dict[str, str]) -> dict[str, Any]:
+    """The smallest spec with these DKIM keys, of example.com and s1 unless they say otherwise."""
+    return {**TRUSTED, "dkim": [{"domain": "example.com", "selector": "s1"} | key for key in keys]}
 
 
 def relay(**fields: Any) -> dict[str, Any]:
@@ -229,6 +238,23 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "bad name of a Secret": (
         {"submission": {**TRUSTED["submission"], "tls": {"secretName": "../other"}}},
         "not a name of a Secret",
+    ),
+    "DKIM, a domain in capitals": (signed({"domain": "Example.com"}), "write it in lower case"),
+    "DKIM, a host for a domain": (signed({"domain": "localhost"}), "not a domain to sign for"),
+    "DKIM, a domain with a line break": (signed({"domain": "a.b\nc"}), "not a domain to sign for"),
+    "DKIM, a selector with an underscore": (signed({"selector": "s_1"}), "not a selector"),
+    "DKIM, two keys of one selector": (
+        signed({}, {"secretName": "a"}),
+        "give the second one another selector",
+    ),
+    "DKIM, the algorithm of a Secret's key": (
+        signed({"secretName": "a", "algorithm": "RSA"}),
+        "algorithm is for keys that the operator makes",
+    ),
+    "DKIM, an unknown algorithm": (signed({"algorithm": "DSA"}), 'Unsupported value: "DSA"'),
+    "DKIM, too many keys": (
+        signed(*({"selector": f"s{i}"} for i in range(33))),
+        "must have at most 32 items",
     ),
     "bad storage size": (relay(storage={"size": "1 GiB"}), "such as 25Mi or 1Gi"),
     "storage smaller than a message": (relay(storage={"size": "25Mi"}), "no message fits into the queue"),

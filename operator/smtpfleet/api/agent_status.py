@@ -140,6 +140,40 @@ class DeliveryStatus(_StatusModel):
     troubles: tuple[NextHopTrouble, ...] = ()
 
 
+class SigningProblem(StrEnum):
+    """Why the key in a Secret is not used."""
+
+    NONE = ""
+    UNKNOWN = "Unknown"
+    MISSING = "Missing"
+    INVALID = "Invalid"
+
+
+def _known_signing(problem: Any) -> Any:
+    return problem if problem in set(SigningProblem) else SigningProblem.INVALID
+
+
+class SigningKeyStatus(_StatusModel):
+    """A DKIM key as a relay has it. ``record`` is the TXT record of the key in use; empty: there is none."""
+
+    domain: str
+    selector: str
+    secret: str = ""
+    algorithm: str = ""
+    bits: int = 0
+    record: str = ""
+    signs: bool = False
+    problem: Annotated[SigningProblem, BeforeValidator(_known_signing)] = SigningProblem.NONE
+    error: str = ""
+
+
+class SigningStatus(_StatusModel):
+    """DKIM at a relay. ``trouble``: why no message can be signed now, so that mail is refused for now (451)."""
+
+    keys: tuple[SigningKeyStatus, ...] = ()
+    trouble: str = ""
+
+
 class RelayStatus(_StatusModel):
     """A relay's answer."""
 
@@ -158,6 +192,8 @@ class RelayStatus(_StatusModel):
     """None: this relay has no users, because the spec names none or its agent is older."""
     delivery: DeliveryStatus | None = None
     """None: it has no routing table yet, or its agent is older."""
+    signing: SigningStatus | None = None
+    """None: this relay signs nothing, because the pool lists no key or its agent is older."""
 
 
 class ServerStatus(_StatusModel):

@@ -1,5 +1,6 @@
 """Names, labels, annotations and ports that charts, docs, agents and outside tests rely on."""
 
+import hashlib
 from typing import Final
 
 GROUP: Final = "smtpfleet.io"
@@ -108,6 +109,15 @@ def routing_name(pool: str) -> str:
 def certificate_name(pool: str) -> str:
     """Name of the Secret with the certificate that the operator makes for a pool that names none."""
     return f"{pool}-tls"
+
+
+def dkim_key_name(pool: str, domain: str, selector: str) -> str:
+    """Name of the Secret with a DKIM key that the operator makes.
+
+    The digest keeps apart what hyphens and dots would make equal; the rest is for people.
+    """
+    digest = hashlib.sha256(f"{selector}/{domain}".encode()).hexdigest()[:8]
+    return f"{f'{pool}-dkim-{selector}.{domain}'[:240].rstrip('.-')}-{digest}"
 
 
 def endpoint(pool: str, namespace: str) -> str:

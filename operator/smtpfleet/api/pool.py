@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from smtpfleet.api.balancing import SERVICE_RULES, Balancing, check_clients_are_seen
 from smtpfleet.api.delivery import Delivery
+from smtpfleet.api.dkim import DKIM_RULES, KEEPS_ALGORITHM, MAX_KEYS, DkimKey
 from smtpfleet.api.relay_pods import Relay
 from smtpfleet.api.submission import Submission, TlsMode
 from smtpfleet.api.values import ApiModel, rule, rules, size_bytes
@@ -58,6 +59,7 @@ _SPEC_RULES: Final = rules(
         field_path=".relay.storage.ephemeral",
     ),
     *SERVICE_RULES,
+    KEEPS_ALGORITHM,
 )
 
 
@@ -69,6 +71,13 @@ class SmtpPoolSpec(ApiModel):
     replicas: int = Field(default=2, ge=1, le=MAX_RELAYS, description="Number of relays.")
     submission: Submission = Field(default_factory=Submission, description="Who may hand in mail, and how.")
     delivery: Delivery = Field(default_factory=Delivery, description="Where mail goes.")
+    dkim: tuple[DkimKey, ...] = Field(
+        default=(),
+        max_length=MAX_KEYS,
+        description="Keys that sign mail by the domain of its From: header. Of the keys of one domain and algorithm"
+        " the first signs; the status has the DNS records of all of them.",
+        json_schema_extra=DKIM_RULES,
+    )
     balancing: Balancing = Field(
         default_factory=Balancing, description="How connections are spread over the relays."
     )
@@ -78,6 +87,12 @@ class SmtpPoolSpec(ApiModel):
         description="What becomes of queues when the pool is deleted. Retain: the volumes stay, and a pool"
         " of the same name adopts them. Delete: mail that waits is deleted, too.",
     )
+
+    @model_validator(mode="after")
+    def _keys_are_unique(self) -> Self:
+        if len({(key.domain, key.selector) for key in self.dkim}) != len(self.dkim):
+            raise ValueError("dkim has two keys of one domain and selector")
+        return self
 
     @model_validator(mode="after")
     def _a_message_fits(self) -> Self:

@@ -13,6 +13,7 @@ class ConditionType(StrEnum):
     QUEUE_HEALTHY = "QueueHealthy"
     CERTIFICATE_VALID = "CertificateValid"
     USERS_VALID = "UsersValid"
+    SIGNING_READY = "SigningReady"
     PAUSED = "Paused"
     DELIVERY_READY = "DeliveryReady"
 
@@ -68,6 +69,12 @@ class Reason(StrEnum):
     NEXT_HOPS_UNKNOWN = "NextHopsUnknown"
     CREDENTIALS_INVALID = "CredentialsInvalid"
     CREDENTIALS_REFUSED = "CredentialsRefused"
+    SIGNING_READY = "SigningReady"
+    SIGNING_KEY_WEAK = "SigningKeyWeak"
+    SIGNING_KEY_INVALID = "SigningKeyInvalid"
+    SIGNER_DOWN = "SignerDown"
+    SIGNING_UNKNOWN = "SigningUnknown"
+    SIGNING_DISABLED = "SigningDisabled"
     # a relay
     POD_STARTING = "PodStarting"
     POD_READY = "PodReady"

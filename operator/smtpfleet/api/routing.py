@@ -152,6 +152,14 @@ class DeliveryTable(_TableModel):
     """Of the whole pool. 0: the operator knew no such limit, and each relay has Postfix's own."""
 
 
+class SigningRoute(_TableModel):
+    """A DKIM key: whose mail it signs, and the Secret that holds it."""
+
+    domain: OneLine = Field(pattern=r"^[a-z0-9.-]+$")
+    selector: OneLine = Field(pattern=r"^[a-z0-9.-]+$")
+    secret_name: Annotated[SecretName, Field(min_length=1)]
+
+
 class RoutingTable(_TableModel):
     """Everything the agents of one pool act on."""
 
@@ -167,6 +175,8 @@ class RoutingTable(_TableModel):
     secrets: tuple[Annotated[SecretName, Field(min_length=1)], ...] = ()
     """Every Secret that a relay's agent may read and is to follow."""
     balancing: BalancingTable = BalancingTable()
+    signing: tuple[SigningRoute, ...] = ()
+    """DKIM keys; of those of one domain and algorithm the first one that works signs."""
 
     @field_validator("postfix")
     @classmethod

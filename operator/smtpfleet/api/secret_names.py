@@ -1,7 +1,8 @@
 """Which Secrets the agents of a pool read: the one list that their Role and their routing table are made from."""
 
 from smtpfleet.api.delivery import Delivery
-from smtpfleet.api.names import certificate_name
+from smtpfleet.api.dkim import DkimKey
+from smtpfleet.api.names import certificate_name, dkim_key_name
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.submission import TlsMode
 
@@ -20,11 +21,17 @@ def delivery_secrets(delivery: Delivery) -> frozenset[str]:
     return frozenset(named - {""})
 
 
+def signing_secret(pool: str, key: DkimKey) -> str:
+    """The Secret with a DKIM key."""
+    return key.secret_name or dkim_key_name(pool, key.domain, key.selector)
+
+
 def secret_names(pool: str, spec: SmtpPoolSpec) -> tuple[str, ...]:
     """Names of the Secrets, in the pool's namespace, that the spec mentions or implies: sorted, each once."""
     named = {
         certificate_secret(pool, spec),
         spec.submission.authentication.secret_name,
         *delivery_secrets(spec.delivery),
+        *(signing_secret(pool, key) for key in spec.dkim),
     }
     return tuple(sorted(named - {""}))

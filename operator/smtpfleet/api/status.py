@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from smtpfleet.api.dkim import MAX_KEYS
 from smtpfleet.api.pool import MAX_RELAYS
 from smtpfleet.api.reasons import ConditionType, RelayState
 from smtpfleet.api.values import ApiModel
@@ -48,6 +49,25 @@ class RelayEntry(ApiModel):
     message: Text = Field(default="", description="A sentence for people.")
 
 
+class DkimEntry(ApiModel):
+    """A DKIM key and the TXT record to publish for it."""
+
+    domain: Annotated[str, StringConstraints(max_length=253)] = Field(
+        description="Domain that is signed for."
+    )
+    selector: Annotated[str, StringConstraints(max_length=63)] = Field(description="Name of the key.")
+    secret_name: Annotated[str, StringConstraints(max_length=253)] = Field(description="Secret with the key.")
+    algorithm: Annotated[str, StringConstraints(max_length=16)] = Field(
+        default="", description="RSA or Ed25519; empty until a relay has the key."
+    )
+    bits: int = Field(default=0, ge=0, description="Length of the key.")
+    signing: bool = Field(default=False, description="Whether mail is signed with it now.")
+    record_name: Annotated[str, StringConstraints(max_length=253)] = Field(
+        description="Name of the TXT record."
+    )
+    record: Text = Field(default="", description="Value of the TXT record; in a zone file in strings of 255.")
+
+
 class SmtpPoolStatus(ApiModel):
     """What the operator has seen and done."""
 
@@ -69,6 +89,15 @@ class SmtpPoolStatus(ApiModel):
         max_length=16,
         description="Conditions by type.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    dkim: tuple[DkimEntry, ...] = Field(
+        default=(),
+        max_length=MAX_KEYS,
+        description="DKIM keys with the DNS records to publish.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["domain", "selector"],
+        },
     )
     relays: tuple[RelayEntry, ...] = Field(
         default=(),

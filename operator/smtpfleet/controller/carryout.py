@@ -144,7 +144,7 @@ class Carrier:
 
 
 def _conflict(wanted: Wanted) -> Problem:
-    way_out = ", or name it in submission.tls.secretName" if wanted.identity[0] == "Secret" else ""
+    way_out = ", or name it in the spec (secretName)" if wanted.identity[0] == "Secret" else ""
     message = f"{_words(wanted)} exists and is not this pool's: rename or delete it{way_out}"
     return Problem(Reason.NAME_CONFLICT, message)
 

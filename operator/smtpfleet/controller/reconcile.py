@@ -21,6 +21,7 @@ from smtpfleet.cluster.events import About, EventRecorder
 from smtpfleet.cluster.kinds import CHILDREN, POOL, Kind
 from smtpfleet.controller.agents import Agents, PoolKey, Target
 from smtpfleet.controller.carryout import Carrier, Outcome
+from smtpfleet.controller.dkimkeys import made_keys
 from smtpfleet.controller.facts import (
     Children,
     balancer_pods,
@@ -143,7 +144,9 @@ class Reconciler:
         }
         settled = is_settled(seen.previous, seen.generation)
         carrier = Carrier(self._cluster, pool, live, settled=settled)
-        await carrier.bring_about(wanted(pool, planned, live, self._own_pair(pool, live)))
+        # In a thread: an RSA key takes a tenth of a second to make.
+        keys = await asyncio.to_thread(made_keys, pool, live)
+        await carrier.bring_about(wanted(pool, planned, live, self._own_pair(pool, live), keys))
         await carrier.remove(planned.removal, planned.remnants)
         self._metrics.writes.inc(carrier.outcome.writes)
         return carrier.outcome

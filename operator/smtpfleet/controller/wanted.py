@@ -2,11 +2,24 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from smtpfleet.api.pool import DeletionPolicy
 from smtpfleet.domain.plan import Plan, RelayStep
-from smtpfleet.resources import access, balancer, budgets, certificate, policies, quantities, relay, routing
+from smtpfleet.resources import (
+    access,
+    balancer,
+    budgets,
+    certificate,
+    dkim,
+    policies,
+    quantities,
+    relay,
+    routing,
+)
 from smtpfleet.resources.certificate import Pair
+from smtpfleet.resources.dkim import MadeKeys
 from smtpfleet.resources.pool import Object, Pool
 from smtpfleet.resources.pool_service import pool_service
 
@@ -24,16 +37,23 @@ class Wanted:
         return self.body["kind"], self.body["metadata"]["name"]
 
 
+_NO_KEYS: Final[MadeKeys] = MappingProxyType({})
+
 Live = dict[tuple[str, str], Object]
 """Objects of a pool in the cluster, by kind and name."""
 
 
-def wanted(pool: Pool, plan: Plan, live: Live, pair: Pair | None = None) -> tuple[Wanted, ...]:
-    """Every object that the plan wants to be there. ``pair``: the certificate of a pool that names none."""
-    return tuple(_objects(pool, plan, live, pair))
+def wanted(
+    pool: Pool, plan: Plan, live: Live, pair: Pair | None = None, keys: MadeKeys = _NO_KEYS
+) -> tuple[Wanted, ...]:
+    """Every object that the plan wants to be there.
+
+    ``pair``: the certificate of a pool that names none; ``keys``: those of DKIM entries that name none.
+    """
+    return tuple(_objects(pool, plan, live, pair, keys))
 
 
-def _objects(pool: Pool, plan: Plan, live: Live, pair: Pair | None) -> Iterator[Wanted]:
+def _objects(pool: Pool, plan: Plan, live: Live, pair: Pair | None, keys: MadeKeys) -> Iterator[Wanted]:
     yield Wanted(access.service_account(pool))
     yield Wanted(access.role(pool))
     yield Wanted(access.role_binding(pool))
@@ -48,6 +68,8 @@ def _objects(pool: Pool, plan: Plan, live: Live, pair: Pair | None) -> Iterator[
             yield Wanted(_claim(pool, step, live))
     if pair is not None:
         yield Wanted(certificate.certificate_secret(pool, pair))
+    for key, pem in keys.items():
+        yield Wanted(dkim.key_secret(pool, key, pem))
     yield Wanted(routing.routing_config_map(pool, plan.table))
     for step in plan.steps:
         if step.deployment:

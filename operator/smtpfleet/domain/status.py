@@ -20,6 +20,7 @@ from smtpfleet.domain.facts import Pool
 from smtpfleet.domain.figures import timestamp, two_digits
 from smtpfleet.domain.plan import Plan
 from smtpfleet.domain.relay_entries import entries, takes_mail
+from smtpfleet.domain.signing import dkim_entries, signing_ready
 from smtpfleet.domain.users import users_valid
 
 NUMBERS_S: Final = 15.0
@@ -35,6 +36,7 @@ def report(pool: Pool, plan: Plan, *, problems: Sequence[Problem], now: datetime
     verdicts[ConditionType.CERTIFICATE_VALID] = certificate_valid(pool, now)
     verdicts[ConditionType.USERS_VALID] = users_valid(pool)
     verdicts[ConditionType.DELIVERY_READY] = delivery_ready(pool)
+    verdicts[ConditionType.SIGNING_READY] = signing_ready(pool)
     conditions = dated(
         verdicts,
         pool.previous.conditions,
@@ -53,6 +55,7 @@ def report(pool: Pool, plan: Plan, *, problems: Sequence[Problem], now: datetime
         deferred=two_digits(sum(entry.deferred for entry in relays)),
         endpoint=names.endpoint(pool.name, pool.namespace),
         conditions=conditions,
+        dkim=dkim_entries(pool),
         relays=relays,
     )
 

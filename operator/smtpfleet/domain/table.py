@@ -12,11 +12,12 @@ from smtpfleet.api.routing import (
     RelayRoute,
     RouteState,
     RoutingTable,
+    SigningRoute,
     SubmissionAuthentication,
     SubmissionTable,
     SubmissionTls,
 )
-from smtpfleet.api.secret_names import certificate_secret, secret_names
+from smtpfleet.api.secret_names import certificate_secret, secret_names, signing_secret
 from smtpfleet.api.values import duration_seconds, size_bytes
 from smtpfleet.domain.facts import Pool, Relay, Wish
 from smtpfleet.domain.internationalised import unicode_domain
@@ -50,6 +51,10 @@ def routing_table(pool: Pool, *, leaving: Collection[str]) -> RoutingTable:
         relays=_routes(pool.relays, pool.table, leaving),
         secrets=secret_names(pool.name, spec),
         balancing=_balancing(pool),
+        signing=tuple(
+            SigningRoute(domain=key.domain, selector=key.selector, secret_name=signing_secret(pool.name, key))
+            for key in spec.dkim
+        ),
     )
 
 

@@ -33,8 +33,9 @@ _BAD: Final = {
     ConditionType.CERTIFICATE_VALID: "False",
     ConditionType.USERS_VALID: "False",
     ConditionType.DELIVERY_READY: "False",
+    ConditionType.SIGNING_READY: "False",
 }
-_WARNINGS: Final = frozenset({Reason.CERTIFICATE_EXPIRES_SOON})
+_WARNINGS: Final = frozenset({Reason.CERTIFICATE_EXPIRES_SOON, Reason.SIGNING_KEY_WEAK})
 """Reasons that are news although the status stays what it was."""
 _TOLD: Final = frozenset(ConditionType) - {ConditionType.RECONCILING}
 

@@ -32,6 +32,7 @@ from smtpfleet.relay.outbound import Outbound  # noqa: E402
 from smtpfleet.relay.postfix import Postfix, mail_owner, prepare  # noqa: E402
 from smtpfleet.relay.rehearsal import rehearse  # noqa: E402
 from smtpfleet.relay.settings import Paths, Settings, SettingsError  # noqa: E402
+from smtpfleet.relay.signing import Signing  # noqa: E402
 from smtpfleet.relay.tables import AcceptedTable  # noqa: E402
 from smtpfleet.relay.users.book import UserBook  # noqa: E402
 from smtpfleet.relay.users.service import Users  # noqa: E402
@@ -106,6 +107,13 @@ class _Relay:
                 secrets=self.secrets,
                 refusals=self.reader.refusals,
             ),
+            signing=Signing(
+                paths.dkim,
+                self.secrets,
+                children=self._children,
+                output=self.pump.input,
+                changed=self._secret_changed,
+            ),
             make_postfix=self._postfix,
         )
 
@@ -140,6 +148,8 @@ class _Relay:
             refused_tables=self.tables.refused_total + self.follower.errors_total,
             deliveries=dict(self.reader.deliveries),
             logins=self.users.logins,
+            signed=self.reader.signed,
+            sign_failures=self.reader.milter_rejects,
         )
 
 
@@ -169,7 +179,8 @@ async def _open_ports(relay: _Relay, paths: Paths, stack: AsyncExitStack) -> Non
         return relay.agent.leaving
 
     def unavailable() -> bool:
-        return relay.agent.leaving or relay.agent.full or relay.agent.lacks_certificate
+        agent = relay.agent
+        return agent.leaving or agent.full or agent.lacks_certificate or bool(agent.cannot_sign)
 
     site = await web.serve(
         port=names.HTTP_PORT,

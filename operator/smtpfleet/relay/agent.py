@@ -35,6 +35,7 @@ from smtpfleet.relay.network import Ports, read_ports
 from smtpfleet.relay.outbound import Outbound
 from smtpfleet.relay.postfix import Postfix, write
 from smtpfleet.relay.queuescan import QueueScan, deliveries, scan
+from smtpfleet.relay.signing import Signing
 from smtpfleet.relay.tables import AcceptedTable
 from smtpfleet.relay.tlsconf import CLIENT_PORTS, lacking
 from smtpfleet.relay.users.service import Users
@@ -82,12 +83,14 @@ class Agent:
         keystore: Keystore,
         users: Users,
         outbound: Outbound,
+        signing: Signing,
         make_postfix: Callable[["Agent"], Postfix],
     ) -> None:
         self._host, self._children, self._tables, self._polls = host, children, tables, polls
         self._relay, self._incarnation, self._keystore = relay, incarnation, keystore
         self._users = users
         self._outbound, self._ways = outbound, BY_MX_ALONE
+        self._signing = signing
         self._postfix = make_postfix(self)
         self._supervision: asyncio.Task[None] | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -120,6 +123,11 @@ class Agent:
         return table is not None and lacking(table.submission.tls, self._chain)
 
     @property
+    def cannot_sign(self) -> str:
+        """Why mail that must be signed is refused; empty: it is not."""
+        return self._signing.trouble
+
+    @property
     def restarts(self) -> int:
         """How often Postfix ended unasked."""
         return self._postfix.restarts
@@ -150,6 +158,7 @@ class Agent:
                     await self._wake.wait()
             except TimeoutError:
                 continue
+        self._signing.stop()
         if self._supervision is not None:
             await self._supervision
 
@@ -173,6 +182,7 @@ class Agent:
             certificate=self._keystore.status(),
             users=self._users.book.status(),
             delivery=self._outbound.status(),
+            signing=self._signing.status(),
         )
 
     def ready(self) -> str:
@@ -184,8 +194,8 @@ class Agent:
             return f"intake is {self._shown_intake}"
         if self._postfix.state is not PostfixState.RUNNING:
             return f"Postfix is {self._postfix.state}"
-        if self.lacks_certificate:
-            return "TLS is required and there is no certificate"
+        if self.lacks_certificate or self.cannot_sign:
+            return self.cannot_sign or "TLS is required and there is no certificate"
         if not self._ports.listening.issuperset(open_ports(table, self._chain)):
             return "Postfix does not listen yet"
         return ""
@@ -210,6 +220,7 @@ class Agent:
     async def _tick(self) -> None:
         self._children.reap()
         self._look_for_secrets()
+        await self._look_for_signing_keys()
         self._begin()
         self._look_for_room()
         stage, effect = transition(self._stage, await self._observe())
@@ -240,7 +251,13 @@ class Agent:
 
     @property
     def _secrets_settled(self) -> bool:
-        return self._keystore.settled and self._users.book.settled and self._outbound.settled
+        held = (self._keystore, self._users.book, self._outbound, self._signing)
+        return all(each.settled for each in held)
+
+    async def _look_for_signing_keys(self) -> None:
+        table = self._tables.current
+        if table is not None:
+            await self._signing.update(table.signing)
 
     def _look_for_room(self) -> None:
         table = self._tables.current
@@ -292,7 +309,13 @@ class Agent:
             return
         phase = phase_of(self._stage)
         configuration = render(
-            table, self._host, phase, chain=self._chain, scram=self._users.scram, ways=self._ways
+            table,
+            self._host,
+            phase,
+            chain=self._chain,
+            scram=self._users.scram,
+            ways=self._ways,
+            milters=self._signing.milters(),
         )
         known = self._applied
         if configuration != known.configuration:

@@ -24,6 +24,8 @@ _STATUS: Final = re.compile(r", status=(?P<status>[a-z]+) \((?P<why>.{0,40})")
 _SEVERITY: Final = re.compile(r"(?P<severity>warning|error|fatal|panic): ")
 _CHECK: Final = "postfix/check/"
 _CHECK_NOISE: Final = ("connect from ", "disconnect from ", "lost connection after ")
+_SIGNED: Final = "DKIM-Signature field added ("
+_MILTER_REJECT: Final = "milter-reject: "
 _FROZEN: Final = "deferred transport)"
 
 
@@ -58,6 +60,8 @@ class LogReader:
     def __init__(self, *, mask_addresses: bool) -> None:
         self.deliveries: Counter[str] = Counter()
         self.refusals = Refusals()
+        self.signed = 0
+        self.milter_rejects = 0
         self._mask = mask if mask_addresses else str
 
     def read(self, line: str) -> LogLine | None:
@@ -79,7 +83,14 @@ class LogReader:
         )
 
     def _count(self, text: str) -> None:
-        """A recipient's outcome. What is only put off because the relay is being stopped is none."""
+        """A recipient's outcome, a signature, or mail that could not be signed.
+
+        What is only put off because the relay is being stopped is no outcome.
+        """
+        if _SIGNED in text:
+            self.signed += 1
+        elif _MILTER_REJECT in text:
+            self.milter_rejects += 1
         status = _STATUS.search(text)
         if status is not None and status["why"] != _FROZEN:
             self.deliveries[status["status"]] += 1

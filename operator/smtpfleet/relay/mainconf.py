@@ -5,7 +5,7 @@ from ``relay.postfix``; no client is trusted but those of ``trustedNetworks``, n
 nothing that a hand-off or a freeze once set outlives the next rendering.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -69,6 +69,7 @@ def render(
     chain: Path | None = None,
     scram: bool = False,
     ways: Ways = BY_MX_ALONE,
+    milters: Sequence[str] = (),
 ) -> Configuration:
     """The configuration of one relay in one phase.
 
@@ -76,6 +77,7 @@ def render(
         chain: file with key and certificate, if there is one.
         scram: whether every user can log in by SCRAM.
         ways: where mail goes; by MX, if nothing else is said.
+        milters: what signs the mail of clients.
     """
     sets = owned(table, host, phase, chain=chain, scram=scram, ways=ways)
     parameters = overridable(table) | table.postfix | sets
@@ -87,6 +89,7 @@ def render(
             size_limit_bytes=table.submission.message_size_limit_bytes,
             any_family=bool(table.balancing.proxy_protocol_sources),
             users=has_users(table),
+            milters=milters,
             services=ways.services,
         ),
     )
@@ -159,6 +162,10 @@ def overridable(table: RoutingTable) -> dict[str, str]:
         "queue_run_delay": "60s",
         # A daemon that crashed is started again soon, not after Postfix's 60 s.
         "service_throttle_time": "1s",
+        # The DKIM signer is in the same pod: one that hangs is found out, and the client tries another relay.
+        "milter_connect_timeout": "5s",
+        "milter_command_timeout": "10s",
+        "milter_content_timeout": "60s",
     } | sessionconf.OVERRIDABLE
 
 
@@ -214,6 +221,10 @@ def owned(
             "smtpd_client_connection_count_limit": "0",
             "message_size_limit": str(_queue_file_bytes(size_bytes)),
             "queue_minfree": str(minfree_bytes(table)),
+            # Only services that name a milter have one (master.cf); what it cannot sign is refused for now.
+            "smtpd_milters": "",
+            "non_smtpd_milters": "",
+            "milter_default_action": "tempfail",
         }
         | deliver(ways)
         | sessionconf.OWNED

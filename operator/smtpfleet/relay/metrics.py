@@ -21,6 +21,8 @@ class Snapshot:
     refused_tables: int
     deliveries: Mapping[str, int]
     logins: Mapping[str, int]
+    signed: int = 0
+    sign_failures: int = 0
 
 
 class RelayCollector(Collector):
@@ -82,6 +84,10 @@ def _states(status: RelayStatus) -> Iterable[Metric]:
     for known_intake in Intake:
         intake.add_metric([known_intake], float(known_intake is status.intake))
     yield intake
+    if status.signing is not None:
+        yield GaugeMetricFamily(
+            f"{_PREFIX}_dkim_ready", "1 while the DKIM signers answer.", float(not status.signing.trouble)
+        )
     postfix = GaugeMetricFamily(f"{_PREFIX}_postfix", "1 for the present state of Postfix.", labels=["state"])
     for known_state in PostfixState:
         postfix.add_metric([known_state], float(known_state is status.postfix))
@@ -91,6 +97,12 @@ def _states(status: RelayStatus) -> Iterable[Metric]:
 def _totals(shown: Snapshot) -> Iterable[Metric]:
     yield CounterMetricFamily(f"{_PREFIX}_postfix_restarts", "Starts after an end unasked.", shown.restarts)
     yield CounterMetricFamily(f"{_PREFIX}_tables_refused", "Routing tables refused.", shown.refused_tables)
+    yield CounterMetricFamily(f"{_PREFIX}_dkim_signatures", "DKIM signatures made.", shown.signed)
+    yield CounterMetricFamily(
+        f"{_PREFIX}_dkim_refusals",
+        "Messages refused for now, as they could not be signed.",
+        shown.sign_failures,
+    )
     deliveries = CounterMetricFamily(
         f"{_PREFIX}_deliveries", "Outcomes of delivery attempts, by recipient.", labels=["status"]
     )

@@ -154,6 +154,8 @@ def prepare(paths: Paths) -> None:
         OSError: the volume or the run directory is not writable.
     """
     owner = mail_owner()
+    # A volume in memory is open to all; opendkim complains of a key below such a directory at each message.
+    paths.run.parent.chmod(0o755)
     paths.queue.mkdir(mode=0o755, exist_ok=True)
     for directory in (paths.run, paths.configuration, paths.rehearsal):
         directory.mkdir(mode=0o755, exist_ok=True)

@@ -1,6 +1,6 @@
 """Postfix's master.cf as text: which daemons run, on which ports, and how many of each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from smtpfleet.api.names import CHECK_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT
@@ -54,7 +54,12 @@ family that it does not use. It opens no port by this (master does that), and se
 
 
 def master_cf(
-    *, size_limit_bytes: int, any_family: bool = False, users: bool = False, services: Iterable[Service] = ()
+    *,
+    size_limit_bytes: int,
+    any_family: bool = False,
+    users: bool = False,
+    milters: Sequence[str] = (),
+    services: Iterable[Service] = (),
 ) -> str:
     """The services. None is chrooted: a chroot needs copies of resolver files inside the queue.
 
@@ -62,10 +67,15 @@ def master_cf(
         size_limit_bytes: of a message.
         any_family: clients may have IPv4 and IPv6 addresses, whatever the pod has.
         users: somebody may log in.
+        milters: sign what clients hand in, and nothing else.
         services: of next hops, last.
     """
     size_limit = f"message_size_limit={size_limit_bytes}"
-    common = [size_limit, *([_ANY_FAMILY] if any_family else [])]
+    common = [size_limit]
+    if any_family:
+        common.append(_ANY_FAMILY)
+    if milters:
+        common.append(f"{{ smtpd_milters = {' '.join(milters)} }}")
     options = {SUBMISSION_PORT: SUBMISSION_OPTIONS} if users else {}
     clients = [
         line

@@ -130,6 +130,11 @@ class Paths:
         return self.run / "delivery"
 
     @property
+    def dkim(self) -> Path:
+        """The DKIM signers' files and sockets."""
+        return self.run / "dkim"
+
+    @property
     def rehearsal(self) -> Path:
         """Where a second, closed Postfix tries a configuration before it is used."""
         return self.run / "rehearsal"

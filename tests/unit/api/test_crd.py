@@ -143,12 +143,15 @@ def test_only_the_spec_and_hosts_must_be_written() -> None:
         ".spec",
         ".spec.balancing.backups[].host",
         ".spec.delivery.smarthost.host",
+        ".spec.dkim[].domain",
+        ".spec.dkim[].selector",
     }
 
 
 def test_conditions_and_relays_are_merged_by_key() -> None:
     assert FIELDS[".status.conditions"]["x-kubernetes-list-map-keys"] == ["type"]
     assert FIELDS[".status.relays"]["x-kubernetes-list-map-keys"] == ["name"]
+    assert FIELDS[".status.dkim"]["x-kubernetes-list-map-keys"] == ["domain", "selector"]
     assert FIELDS[".status.relays"]["maxItems"] == FIELDS[".spec.replicas"]["maximum"] == MAX_RELAYS
 
 

@@ -51,6 +51,7 @@ def test_a_pool_that_is_well_says_so_in_every_condition() -> None:
         "CertificateValid": "True",
         "UsersValid": "Unknown",
         "DeliveryReady": "True",
+        "SigningReady": "Unknown",
     }
     assert (status.replicas, status.ready_replicas, status.ready_of_desired) == (2, 2, "2/2")
     assert status.selector == "smtpfleet.io/pool=outbound,app.kubernetes.io/component=relay"

@@ -67,3 +67,8 @@ async def _get(port: int, path: str) -> tuple[str, str, str]:
     answer = (await reader.read()).decode()
     writer.close()
     return answer.partition("\r\n\r\n")
+
+
+def test_the_content_has_neither_dot_stuffing_nor_the_line_that_ends_it() -> None:
+    message = KeptMessage(id="a", mail="", rcpt=(), wire=b"..first\r\n.. \r\nno . change\r\n.\r\n")
+    assert message.content == b".first\r\n. \r\nno . change\r\n"

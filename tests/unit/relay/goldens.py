@@ -89,6 +89,12 @@ CONFIGURATIONS: Final[dict[str, Callable[[], Configuration]]] = {
     "users-lacking-tls": lambda: render(
         table(tls=TlsMode.OPTIONAL, users="outbound-users"), HOST, Phase.OPEN
     ),
+    "signing": lambda: render(
+        table(),
+        HOST,
+        Phase.OPEN,
+        milters=("unix:/run/smtpfleet/dkim/rsa.sock", "unix:/run/smtpfleet/dkim/ed25519.sock"),
+    ),
     "rehearsal": lambda: render_rehearsal(
         table(postfix={"smtp_helo_timeout": "100s"}),
         HOST,

@@ -112,3 +112,13 @@ def test_mail_that_is_put_off_by_a_stop_is_no_outcome() -> None:
         PREFIX + "postfix/qmgr[1]: 4j: to=<a@b.example>, dsn=4.3.2, status=deferred (deferred transport)"
     )
     assert not reader.deliveries
+
+
+def test_signatures_and_mail_that_could_not_be_signed_are_counted() -> None:
+    reader = LogReader(mask_addresses=True)
+    reader.read("Nov 26 07:19:46 opendkim[282]: 4jX1: DKIM-Signature field added (s=s1, d=example.com)")
+    reader.read(
+        "Nov 26 06:39:01 postfix/cleanup[130]: 4jX2: milter-reject: END-OF-MESSAGE from unknown[127.0.0.1]: 4.7.1"
+        " Service unavailable - try again later; from=<a@b.example> to=<x@dest.test> proto=ESMTP helo=<c>"
+    )
+    assert (reader.signed, reader.milter_rejects) == (1, 1)

@@ -1,6 +1,7 @@
 """Postfix's configuration: golden files for its form, sentences for what must be true of any of them."""
 
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,13 @@ def test_the_implicit_port_begins_with_tls_whatever_the_mode() -> None:
     service = CONFIGURATIONS["open"]().master_cf.split("\n2465 ")[1].split("\n10026 ")[0]
     assert "-o smtpd_tls_wrappermode=yes" in service
     assert "-o smtpd_tls_security_level=encrypt" in service
+
+
+def test_only_the_ports_of_clients_sign() -> None:
+    master = CONFIGURATIONS["signing"]().master_cf
+    services = re.split(r"\n(?=\S)", master)
+    signing = [service.split()[0] for service in services if "smtpd_milters = unix:" in service]
+    assert signing == ["2525", "2587", "2465"]
+    assert parameters(CONFIGURATIONS["signing"]())["smtpd_milters"] == ""
+    assert parameters(CONFIGURATIONS["signing"]())["milter_default_action"] == "tempfail"
+    assert "unix:" not in CONFIGURATIONS["rehearsal"]().master_cf
