@@ -110,6 +110,16 @@ def certificate_name(pool: str) -> str:
     return f"{pool}-tls"
 
 
+def login_name(pool: str) -> str:
+    """Name of the Secret with the pool's login at the pools that its routes lead to."""
+    return f"{pool}-login"
+
+
+def login_user(pool: str) -> str:
+    """The user's name in it. No user of a Secret can have a semicolon in his."""
+    return f"pool;{pool}"
+
+
 def endpoint(pool: str, namespace: str) -> str:
     """Where clients of the pool submit mail: ``host:port``."""
     return f"{pool}.{namespace}.svc:{SERVICE_SUBMISSION_PORT}"

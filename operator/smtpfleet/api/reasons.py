@@ -68,6 +68,9 @@ class Reason(StrEnum):
     NEXT_HOPS_UNKNOWN = "NextHopsUnknown"
     CREDENTIALS_INVALID = "CredentialsInvalid"
     CREDENTIALS_REFUSED = "CredentialsRefused"
+    POOL_MISSING = "PoolMissing"
+    POOL_WITHOUT_TLS = "PoolWithoutTls"
+    ROUTES_IN_A_CIRCLE = "RoutesInACircle"
     # a relay
     POD_STARTING = "PodStarting"
     POD_READY = "PodReady"

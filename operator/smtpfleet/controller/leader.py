@@ -20,6 +20,7 @@ from smtpfleet.cluster.kinds import POOL
 from smtpfleet.controller.agents import INTERVAL_S, Agents, HttpAsker, PoolKey
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
+from smtpfleet.controller.neighbours import Neighbourhood
 from smtpfleet.controller.reconcile import Reconciler
 from smtpfleet.controller.settings import Settings
 from smtpfleet.controller.watching import Seen, Watches
@@ -59,6 +60,7 @@ class Leader:
             pace=Pace(resync_s=settings.resync_s),
             jitter=random.random,
         )
+        self._neighbourhood = Neighbourhood()
         self._reconcile: Reconciler | None = None
 
     async def run(self) -> None:
@@ -108,7 +110,11 @@ class Leader:
 
     def _saw(self, seen: Seen) -> None:
         self.ledger.watched(kind=seen.kind, uid=seen.uid, version=seen.version, deleted=seen.deleted)
-        self.queue.nudge((seen.namespace, seen.pool))
+        key = (seen.namespace, seen.pool)
+        self.queue.nudge(key)
+        if seen.kind == POOL.kind:
+            for other in self._neighbourhood.seen(key, seen.neighbour):
+                self.queue.nudge(other)
 
     def _agent_changed(self, key: PoolKey, more_than_numbers: bool) -> None:
         # Numbers alone may wait: they are written every 15 s at most.

@@ -5,7 +5,9 @@ cluster, it writes nothing; a pool whose spec cannot be read is told so and othe
 """
 
 import asyncio
+import dataclasses
 import logging
+import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
@@ -14,7 +16,7 @@ from pydantic import ValidationError
 
 from smtpfleet.api import names
 from smtpfleet.api.pool import SmtpPoolSpec
-from smtpfleet.api.secret_names import certificate_secret
+from smtpfleet.api.secret_names import certificate_secret, login_secret
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.cluster.client import Cluster
 from smtpfleet.cluster.events import About, EventRecorder
@@ -31,14 +33,17 @@ from smtpfleet.controller.facts import (
 )
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
+from smtpfleet.controller.neighbours import neighbours
 from smtpfleet.controller.selfsigned import current_pair
 from smtpfleet.controller.wanted import Live, wanted
 from smtpfleet.controller.workqueue import Done
 from smtpfleet.domain import facts
 from smtpfleet.domain.plan import Plan, plan
 from smtpfleet.domain.status import report, unreadable, write_delay_s
+from smtpfleet.domain.table import sending_pools
 from smtpfleet.domain.transitions import Note, is_settled, notes
 from smtpfleet.resources.certificate import Pair, stored_pair, subject_names
+from smtpfleet.resources.login import PASSWORD_BYTES, stored_password
 from smtpfleet.resources.pool import Images, Object, Pool
 
 logger = logging.getLogger(__name__)
@@ -116,7 +121,9 @@ class Reconciler:
             children,
             lambda relay: self._agents.report(key, relay),
             on_backups=self._agents.on_backups(key),
+            neighbours=neighbours(await self._cluster.list(POOL, key[0], {}), key[1]),
         )
+        pool = dataclasses.replace(pool, senders=sending_pools(seen))
         planned = plan(seen)
         outcome = Outcome()
         if not is_paused(stored):
@@ -143,7 +150,8 @@ class Reconciler:
         }
         settled = is_settled(seen.previous, seen.generation)
         carrier = Carrier(self._cluster, pool, live, settled=settled)
-        await carrier.bring_about(wanted(pool, planned, live, self._own_pair(pool, live)))
+        objects = wanted(pool, planned, live, self._own_pair(pool, live), _own_password(pool, live))
+        await carrier.bring_about(objects)
         await carrier.remove(planned.removal, planned.remnants)
         self._metrics.writes.inc(carrier.outcome.writes)
         return carrier.outcome
@@ -202,6 +210,14 @@ class Reconciler:
         self._numbers_at.pop(key, None)
         logger.info("pool is gone", extra={"namespace": key[0], "pool": key[1]})
         return Done(forget=True)
+
+
+def _own_password(pool: Pool, live: Live) -> str | None:
+    """The pool's password at other pools, kept while it can be read; None if no route leads to one."""
+    own = login_secret(pool.name, pool.spec.delivery)
+    if not own:
+        return None
+    return stored_password(live.get(("Secret", own))) or secrets.token_urlsafe(PASSWORD_BYTES)
 
 
 def _again_s(outcome: Outcome, status_wait_s: float | None) -> float | None:

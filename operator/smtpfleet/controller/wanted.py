@@ -5,7 +5,17 @@ from dataclasses import dataclass
 
 from smtpfleet.api.pool import DeletionPolicy
 from smtpfleet.domain.plan import Plan, RelayStep
-from smtpfleet.resources import access, balancer, budgets, certificate, policies, quantities, relay, routing
+from smtpfleet.resources import (
+    access,
+    balancer,
+    budgets,
+    certificate,
+    login,
+    policies,
+    quantities,
+    relay,
+    routing,
+)
 from smtpfleet.resources.certificate import Pair
 from smtpfleet.resources.pool import Object, Pool
 from smtpfleet.resources.pool_service import pool_service
@@ -28,12 +38,22 @@ Live = dict[tuple[str, str], Object]
 """Objects of a pool in the cluster, by kind and name."""
 
 
-def wanted(pool: Pool, plan: Plan, live: Live, pair: Pair | None = None) -> tuple[Wanted, ...]:
-    """Every object that the plan wants to be there. ``pair``: the certificate of a pool that names none."""
-    return tuple(_objects(pool, plan, live, pair))
+def wanted(
+    pool: Pool, plan: Plan, live: Live, pair: Pair | None = None, password: str | None = None
+) -> tuple[Wanted, ...]:
+    """Every object that the plan wants to be there.
+
+    Args:
+        pool: whose objects they are.
+        plan: what is to be done.
+        live: what there is.
+        pair: the certificate of a pool that names none.
+        password: at other pools, of a pool whose routes lead to some.
+    """
+    return tuple(_objects(pool, plan, live, pair, password))
 
 
-def _objects(pool: Pool, plan: Plan, live: Live, pair: Pair | None) -> Iterator[Wanted]:
+def _objects(pool: Pool, plan: Plan, live: Live, pair: Pair | None, password: str | None) -> Iterator[Wanted]:
     yield Wanted(access.service_account(pool))
     yield Wanted(access.role(pool))
     yield Wanted(access.role_binding(pool))
@@ -48,6 +68,8 @@ def _objects(pool: Pool, plan: Plan, live: Live, pair: Pair | None) -> Iterator[
             yield Wanted(_claim(pool, step, live))
     if pair is not None:
         yield Wanted(certificate.certificate_secret(pool, pair))
+    if password is not None:
+        yield Wanted(login.login_secret(pool, password))
     yield Wanted(routing.routing_config_map(pool, plan.table))
     for step in plan.steps:
         if step.deployment:

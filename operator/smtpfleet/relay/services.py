@@ -54,7 +54,12 @@ family that it does not use. It opens no port by this (master does that), and se
 
 
 def master_cf(
-    *, size_limit_bytes: int, any_family: bool = False, users: bool = False, services: Iterable[Service] = ()
+    *,
+    size_limit_bytes: int,
+    any_family: bool = False,
+    users: bool = False,
+    implicit_options: Iterable[str] = (),
+    services: Iterable[Service] = (),
 ) -> str:
     """The services. None is chrooted: a chroot needs copies of resolver files inside the queue.
 
@@ -62,6 +67,7 @@ def master_cf(
         size_limit_bytes: of a message.
         any_family: clients may have IPv4 and IPv6 addresses, whatever the pod has.
         users: somebody may log in.
+        implicit_options: further ones, of the port where TLS begins with the first byte.
         services: of next hops, last.
     """
     size_limit = f"message_size_limit={size_limit_bytes}"
@@ -72,7 +78,8 @@ def master_cf(
         for port in PLAIN_PORTS
         for line in _smtpd(port, SMTPD_PROCESSES, [*common, *options.get(port, ())])
     ]
-    clients += _smtpd(SUBMISSIONS_PORT, SMTPD_PROCESSES, [*common, *IMPLICIT_OPTIONS])
+    implicit = [*common, *IMPLICIT_OPTIONS, *implicit_options]
+    clients += _smtpd(SUBMISSIONS_PORT, SMTPD_PROCESSES, implicit)
     check = _smtpd(CHECK_PORT, CHECK_PROCESSES, [size_limit, *_CHECK_OPTIONS])
     return HEADER + _lines([*clients, *check]) + internal_services() + _lines(master_lines(services))
 
