@@ -31,6 +31,7 @@ EVERYTHING: dict[str, Any] = {
                 "tls": "Required",
                 "secretName": "bulk",
             },
+            {"senderDomain": ".news.example", "pool": "bulk"},
         ],
         "maxConnectionsPerDestination": 50,
         "queueLifetime": "1d12h",
@@ -211,6 +212,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "route to a pool in clear": (
         routes({"domain": "a.example", "pool": "bulk", "tls": "None"}),
         "write pool alone, or take it out",
+    ),
+    "route to the pool itself": (
+        routes({"domain": "a.example", "pool": "outbound"}),
+        "a route leads to this pool itself: name another pool",
     ),
     "route to a pool of another namespace": (
         routes({"domain": "a.example", "pool": "bulk.other"}),

@@ -19,6 +19,7 @@ from scenario.stage import SINK, Stage
 from tests.cluster.sessions import ended, opened, run_session, wait_condition
 
 BULK, BULK_SINK = "bulk", "bulk-sink"
+SCRAM = ("--mechanism", "SCRAM-SHA-256")
 SMALL: dict[str, Any] = {"replicas": 1, "balancing": {"replicas": 1}}
 TO_BULK = {"senderDomain": "news.example", "pool": BULK}
 TYPO = {"domain": "typo.example", "host": "no-such-host.example", "port": 25}
@@ -111,6 +112,7 @@ def test_mail_for_a_pool_that_is_not_there_waits_and_goes_when_it_is(stage: Stag
     _arrived(stage, bulk, BULK_SINK)
     wait_condition(stage, "DeliveryReady", "True", "NextHopsReady")
     assert "sasl_method=SCRAM-SHA-256, sasl_username=pool;outbound" in _log(stage, BULK)
+    assert f"Verified TLS connection established to bulk.{stage.namespace}.svc" in _log(stage, "outbound")
     assert stage.queued() == stage.queued(BULK) == 0
 
 
@@ -125,7 +127,22 @@ def test_nobody_but_the_pool_notices_that_it_may_log_in(stage: Stage) -> None:
     assert {code for _, code in session.codes} == {554}
 
 
-SCRAM = ("--mechanism", "SCRAM-SHA-256")
+def test_a_login_that_is_deleted_is_made_anew(stage: Stage) -> None:
+    before = _login(stage)
+    stage.kube.run("delete", "secret", "outbound-login", "-n", stage.namespace)
+
+    def look() -> str:
+        made = stage.kube.items(
+            "secrets", "-n", stage.namespace, "--field-selector=metadata.name=outbound-login"
+        )
+        if not made or _login(stage) == before:
+            return "there is no other login"
+        flags = ("--login", _login(stage), *SCRAM)
+        login = run_session(stage, "implicit", 465, *flags, to=stage.address(BULK)).login
+        return "" if login == 235 else f"it is answered {login}"
+
+    wait_until(look, timeout_s=30)
+    _arrived(stage, _send(stage, sender="letter@news.example"), BULK_SINK)
 
 
 def test_the_right_to_log_in_ends_with_the_route(stage: Stage) -> None:

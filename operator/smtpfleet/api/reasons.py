@@ -69,6 +69,7 @@ class Reason(StrEnum):
     CREDENTIALS_INVALID = "CredentialsInvalid"
     CREDENTIALS_REFUSED = "CredentialsRefused"
     POOL_MISSING = "PoolMissing"
+    POOL_NOT_READY = "PoolNotReady"
     POOL_WITHOUT_TLS = "PoolWithoutTls"
     ROUTES_IN_A_CIRCLE = "RoutesInACircle"
     # a relay

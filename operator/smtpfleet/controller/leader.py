@@ -16,7 +16,7 @@ from smtpfleet.cluster.client import Cluster
 from smtpfleet.cluster.credentials import Login
 from smtpfleet.cluster.errors import ClusterError, NotFoundError
 from smtpfleet.cluster.events import EventRecorder
-from smtpfleet.cluster.kinds import POOL
+from smtpfleet.cluster.kinds import POOL, SECRET
 from smtpfleet.controller.agents import INTERVAL_S, Agents, HttpAsker, PoolKey
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
@@ -112,9 +112,13 @@ class Leader:
         self.ledger.watched(kind=seen.kind, uid=seen.uid, version=seen.version, deleted=seen.deleted)
         key = (seen.namespace, seen.pool)
         self.queue.nudge(key)
+        others: frozenset[PoolKey] = frozenset()
         if seen.kind == POOL.kind:
-            for other in self._neighbourhood.seen(key, seen.neighbour):
-                self.queue.nudge(other)
+            others = self._neighbourhood.seen(key, seen.neighbour)
+        elif seen.kind == SECRET.kind:
+            others = self._neighbourhood.leading_to(key)
+        for other in others:
+            self.queue.nudge(other)
 
     def _agent_changed(self, key: PoolKey, more_than_numbers: bool) -> None:
         # Numbers alone may wait: they are written every 15 s at most.

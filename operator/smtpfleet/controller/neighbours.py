@@ -18,11 +18,12 @@ def neighbour(stored: Mapping[str, Any]) -> Neighbour | None:
     if "deletionTimestamp" in metadata:
         return None
     spec = _mapping(stored.get("spec"))
-    mode = _mapping(_mapping(spec.get("submission")).get("tls")).get("mode")
+    tls = _mapping(_mapping(spec.get("submission")).get("tls"))
     routes = _mapping(spec.get("delivery")).get("routes")
     return Neighbour(
         name=metadata["name"],
-        takes_tls=mode != TlsMode.NONE,
+        takes_tls=tls.get("mode") != TlsMode.NONE,
+        self_signed=tls.get("mode") != TlsMode.NONE and not tls.get("secretName"),
         routes=tuple(_pool_routes(routes if isinstance(routes, list) else [])),
     )
 
@@ -51,6 +52,15 @@ class Neighbourhood:
         # A circle may go through pools that neither lead here nor are led to, so all with routes look again.
         leading = {other for other, each in self._known.items() if other[0] == namespace and each.routes}
         return frozenset(((led_to & self._known.keys()) | leading) - {key})
+
+    def leading_to(self, key: PoolKey) -> frozenset[PoolKey]:
+        """Pools with a route to this one: its certificate is theirs to know."""
+        namespace, name = key
+        return frozenset(
+            other
+            for other, each in self._known.items()
+            if other[0] == namespace and any(route.pool == name for route in each.routes)
+        )
 
 
 def _pool_routes(routes: Sequence[Any]) -> Iterator[PoolRoute]:

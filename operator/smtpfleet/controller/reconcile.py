@@ -20,7 +20,7 @@ from smtpfleet.api.secret_names import certificate_secret, login_secret
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.cluster.client import Cluster
 from smtpfleet.cluster.events import About, EventRecorder
-from smtpfleet.cluster.kinds import CHILDREN, POOL, Kind
+from smtpfleet.cluster.kinds import CHILDREN, POOL, SECRET, Kind
 from smtpfleet.controller.agents import Agents, PoolKey, Target
 from smtpfleet.controller.carryout import Carrier, Outcome
 from smtpfleet.controller.facts import (
@@ -38,12 +38,13 @@ from smtpfleet.controller.selfsigned import current_pair
 from smtpfleet.controller.wanted import Live, wanted
 from smtpfleet.controller.workqueue import Done
 from smtpfleet.domain import facts
+from smtpfleet.domain.neighbours import Neighbour, certificates
 from smtpfleet.domain.plan import Plan, plan
 from smtpfleet.domain.status import report, unreadable, write_delay_s
 from smtpfleet.domain.table import sending_pools
 from smtpfleet.domain.transitions import Note, is_settled, notes
 from smtpfleet.resources.certificate import Pair, stored_pair, subject_names
-from smtpfleet.resources.login import PASSWORD_BYTES, stored_password
+from smtpfleet.resources.login import PASSWORD_BYTES, Login, stored_password
 from smtpfleet.resources.pool import Images, Object, Pool
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ class Reconciler:
             children,
             lambda relay: self._agents.report(key, relay),
             on_backups=self._agents.on_backups(key),
-            neighbours=neighbours(await self._cluster.list(POOL, key[0], {}), key[1]),
+            neighbours=await self._neighbours(key, spec),
         )
         pool = dataclasses.replace(pool, senders=sending_pools(seen))
         planned = plan(seen)
@@ -142,6 +143,28 @@ class Reconciler:
         found = await asyncio.gather(*map(read, CHILDREN))
         return {kind.kind: things for kind, things in zip(CHILDREN, found, strict=True)}
 
+    async def _neighbours(self, key: PoolKey, spec: SmtpPoolSpec) -> tuple[Neighbour, ...]:
+        """The other pools of the namespace, with the certificates of those that routes lead to."""
+        found = neighbours(await self._cluster.list(POOL, key[0], {}), key[1])
+        led_to = {route.pool for route in spec.delivery.routes}
+        return tuple(
+            [
+                dataclasses.replace(each, certificate=await self._certificate(key[0], each.name))
+                if each.name in led_to and each.self_signed
+                else each
+                for each in found
+            ]
+        )
+
+    async def _certificate(self, namespace: str, pool: str) -> str:
+        """The certificate that the operator made for a pool, in PEM; empty: there is none (yet)."""
+        labels = {names.MANAGED_BY_LABEL: names.FIELD_MANAGER, names.POOL_LABEL: pool}
+        secrets_of_pool = await self._cluster.list(SECRET, namespace, labels)
+        own = names.certificate_name(pool)
+        stored = next((each for each in secrets_of_pool if each["metadata"]["name"] == own), None)
+        pair = stored_pair(stored)
+        return pair.certificate.decode("ascii", errors="ignore") if pair else ""
+
     async def _carry_out(self, pool: Pool, seen: facts.Pool, planned: Plan, children: Children) -> Outcome:
         live = {
             (thing["kind"], thing["metadata"]["name"]): thing
@@ -150,7 +173,8 @@ class Reconciler:
         }
         settled = is_settled(seen.previous, seen.generation)
         carrier = Carrier(self._cluster, pool, live, settled=settled)
-        objects = wanted(pool, planned, live, self._own_pair(pool, live), _own_password(pool, live))
+        login = _own_login(pool, live, certificates(seen.neighbours))
+        objects = wanted(pool, planned, live, self._own_pair(pool, live), login)
         await carrier.bring_about(objects)
         await carrier.remove(planned.removal, planned.remnants)
         self._metrics.writes.inc(carrier.outcome.writes)
@@ -212,12 +236,13 @@ class Reconciler:
         return Done(forget=True)
 
 
-def _own_password(pool: Pool, live: Live) -> str | None:
-    """The pool's password at other pools, kept while it can be read; None if no route leads to one."""
+def _own_login(pool: Pool, live: Live, authorities: str) -> Login | None:
+    """The pool's login at other pools, its password kept while it can be read; None if no route leads to one."""
     own = login_secret(pool.name, pool.spec.delivery)
     if not own:
         return None
-    return stored_password(live.get(("Secret", own))) or secrets.token_urlsafe(PASSWORD_BYTES)
+    password = stored_password(live.get(("Secret", own))) or secrets.token_urlsafe(PASSWORD_BYTES)
+    return Login(password, authorities)
 
 
 def _again_s(outcome: Outcome, status_wait_s: float | None) -> float | None:

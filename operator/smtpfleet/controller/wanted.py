@@ -17,6 +17,7 @@ from smtpfleet.resources import (
     routing,
 )
 from smtpfleet.resources.certificate import Pair
+from smtpfleet.resources.login import Login
 from smtpfleet.resources.pool import Object, Pool
 from smtpfleet.resources.pool_service import pool_service
 
@@ -39,7 +40,7 @@ Live = dict[tuple[str, str], Object]
 
 
 def wanted(
-    pool: Pool, plan: Plan, live: Live, pair: Pair | None = None, password: str | None = None
+    pool: Pool, plan: Plan, live: Live, pair: Pair | None = None, own_login: Login | None = None
 ) -> tuple[Wanted, ...]:
     """Every object that the plan wants to be there.
 
@@ -48,12 +49,14 @@ def wanted(
         plan: what is to be done.
         live: what there is.
         pair: the certificate of a pool that names none.
-        password: at other pools, of a pool whose routes lead to some.
+        own_login: at other pools, of a pool whose routes lead to some.
     """
-    return tuple(_objects(pool, plan, live, pair, password))
+    return tuple(_objects(pool, plan, live, pair, own_login))
 
 
-def _objects(pool: Pool, plan: Plan, live: Live, pair: Pair | None, password: str | None) -> Iterator[Wanted]:
+def _objects(
+    pool: Pool, plan: Plan, live: Live, pair: Pair | None, own_login: Login | None
+) -> Iterator[Wanted]:
     yield Wanted(access.service_account(pool))
     yield Wanted(access.role(pool))
     yield Wanted(access.role_binding(pool))
@@ -68,8 +71,8 @@ def _objects(pool: Pool, plan: Plan, live: Live, pair: Pair | None, password: st
             yield Wanted(_claim(pool, step, live))
     if pair is not None:
         yield Wanted(certificate.certificate_secret(pool, pair))
-    if password is not None:
-        yield Wanted(login.login_secret(pool, password))
+    if own_login is not None:
+        yield Wanted(login.login_secret(pool, own_login))
     yield Wanted(routing.routing_config_map(pool, plan.table))
     for step in plan.steps:
         if step.deployment:

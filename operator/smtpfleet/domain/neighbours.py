@@ -1,7 +1,8 @@
 """Routes from pool to pool: who may hand in mail here, and why mail for another pool has to wait.
 
-Guarantees: a pool that takes no TLS is sent no login; routes that lead the same mail in a circle are found wherever
-they pass through, so that no message goes round until it has too many hops and bounces.
+Guarantees: a pool that takes no TLS is sent no login, and one whose certificate the operator makes is held to it;
+routes that lead the same mail in a circle are found wherever they pass through, so that no message goes round until it
+has too many hops and bounces.
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,10 @@ class Neighbour:
 
     name: str
     takes_tls: bool = True
+    self_signed: bool = True
+    """The operator makes its certificate."""
+    certificate: str = ""
+    """That certificate, in PEM, if it is known: of pools to which a route leads."""
     routes: tuple[PoolRoute, ...] = ()
     """Those to pools."""
 
@@ -38,6 +43,16 @@ class Obstacle:
 
     reason: Reason
     message: str
+
+
+def certificates(neighbours: Sequence[Neighbour]) -> str:
+    """The certificates that the operator made of them, one after the other, in PEM."""
+    return "".join(each.certificate for each in neighbours)
+
+
+def is_verified(pool: str, neighbours: Sequence[Neighbour]) -> bool:
+    """Whether the pool of this name must prove who it is: by the certificate that the operator made."""
+    return any(each.name == pool and each.self_signed for each in neighbours)
 
 
 def senders(name: str, neighbours: Sequence[Neighbour]) -> tuple[str, ...]:
@@ -56,6 +71,8 @@ def obstacle(name: str, route: Route, neighbours: Sequence[Neighbour]) -> Obstac
             Reason.POOL_WITHOUT_TLS,
             f"pool {route.pool} takes no TLS (submission.tls.mode), so no login either",
         )
+    if target.self_signed and not target.certificate:
+        return Obstacle(Reason.POOL_NOT_READY, f"pool {route.pool} has no certificate yet")
     passed = [name, route.pool]
     while (after := _next(known.get(passed[-1]), (route.domain, route.sender_domain))) is not None:
         passed.append(after)

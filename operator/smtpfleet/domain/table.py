@@ -21,7 +21,7 @@ from smtpfleet.api.submission import TlsMode
 from smtpfleet.api.values import duration_seconds, size_bytes
 from smtpfleet.domain.facts import Pool, Relay, Wish
 from smtpfleet.domain.internationalised import unicode_domain
-from smtpfleet.domain.neighbours import obstacle, senders
+from smtpfleet.domain.neighbours import is_verified, obstacle, senders
 
 FULL_WEIGHT = 100
 
@@ -92,7 +92,7 @@ def _domain_route(pool: Pool, route: Route) -> DomainRoute:
             "pool": "",
             "host": f"{route.pool}.{pool.namespace}.svc",
             "port": IMPLICIT_TLS_PORT,
-            "tls": DeliveryTls.REQUIRED,
+            "tls": DeliveryTls.VERIFIED if is_verified(route.pool, pool.neighbours) else DeliveryTls.REQUIRED,
             "secret_name": names.login_name(pool.name),
             "waits": waiting.message if waiting else "",
         }

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from dataclasses import dataclass, field
 from typing import Final
 
 from smtpfleet.api import names
@@ -14,9 +15,21 @@ _LENGTH: Final = 43
 _PASSWORD: Final = "password"  # noqa: S105 - a key, not a password
 
 
-def login_secret(pool: Pool, password: str) -> Object:
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A password, and the certificates (PEM) of the pools where it is used. The password is in no representation."""
+
+    password: str = field(repr=False)
+    authorities: str = ""
+
+
+def login_secret(pool: Pool, login: Login) -> Object:
     """The Secret, in the form that ``delivery.secretName`` has."""
-    data = {"username": names.login_user(pool.name), _PASSWORD: password}
+    data = {
+        "username": names.login_user(pool.name),
+        _PASSWORD: login.password,
+        **({"ca.crt": login.authorities} if login.authorities else {}),
+    }
     return {
         "apiVersion": "v1",
         "kind": "Secret",

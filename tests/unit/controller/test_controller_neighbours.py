@@ -22,7 +22,10 @@ def leading(name: str, *to: str) -> Neighbour:
 
 def test_a_stored_pool_is_read_as_far_as_others_need_it() -> None:
     assert neighbour(stored("a", "bulk")) == leading("a", "bulk")
-    assert neighbour(stored("a", mode="None")) == Neighbour("a", takes_tls=False)
+    assert neighbour(stored("a", mode="None")) == Neighbour("a", takes_tls=False, self_signed=False)
+    own = stored("a")
+    own["spec"]["submission"]["tls"]["secretName"] = "a-certificate"
+    assert neighbour(own) == Neighbour("a", self_signed=False)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,8 @@ def test_a_change_is_the_work_of_those_whom_it_leads_to_and_of_those_who_have_ro
     for name in ("bulk", "other", "idle"):
         assert told(name, leading(name)) == set()
     assert told("outbound", leading("outbound", "bulk")) == {"bulk"}
+    assert known.leading_to(("mail", "bulk")) == {("mail", "outbound")}
+    assert known.leading_to(("mail", "other")) == known.leading_to(("other", "bulk")) == frozenset()
     assert told("outbound", leading("outbound", "bulk")) == set()  # its status has changed, and nothing else
     assert told("outbound", leading("outbound", "other", "missing")) == {"bulk", "other"}
     assert told("bulk", Neighbour("bulk", takes_tls=False)) == {"outbound"}

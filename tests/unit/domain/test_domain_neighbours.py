@@ -1,5 +1,7 @@
 """Routes from pool to pool: who may log in where, and what keeps mail waiting."""
 
+from dataclasses import replace
+
 import pytest
 
 from smtpfleet.api.delivery import Route
@@ -14,7 +16,8 @@ TO_BULK = {"senderDomain": "news.example", "pool": "bulk"}
 
 
 def neighbour(name: str, to: str = "", *, matched: tuple[str, str] = NEWS, tls: bool = True) -> Neighbour:
-    return Neighbour(name, takes_tls=tls, routes=(PoolRoute(matched, to),) if to else ())
+    routes = (PoolRoute(matched, to),) if to else ()
+    return Neighbour(name, takes_tls=tls, self_signed=tls, certificate="pem", routes=routes)
 
 
 def reason(*others: Neighbour) -> Reason | None:
@@ -30,6 +33,11 @@ def test_mail_goes_to_a_pool_that_is_there_and_takes_tls() -> None:
 def test_mail_waits_for_a_pool_that_is_not_there_or_takes_no_tls() -> None:
     assert reason(neighbour("other")) is Reason.POOL_MISSING
     assert reason(neighbour("bulk", tls=False)) is Reason.POOL_WITHOUT_TLS
+
+
+def test_mail_waits_for_the_certificate_that_the_operator_makes_and_for_no_other() -> None:
+    assert reason(replace(neighbour("bulk"), certificate="")) is Reason.POOL_NOT_READY
+    assert reason(replace(neighbour("bulk"), self_signed=False, certificate="")) is None
 
 
 @pytest.mark.parametrize(
@@ -64,11 +72,17 @@ def test_a_route_to_a_pool_is_one_to_its_service_with_this_pools_login() -> None
     assert (route.host, route.port, route.tls, route.secret_name) == (
         "bulk.mail.svc",
         465,
-        "Required",
+        "Verified",
         "outbound-login",
     )
     assert (route.pool, route.waits, route.sender_domain) == ("", "", "news.example")
     assert "outbound-login" in made.secrets
+
+
+def test_a_pool_with_a_certificate_of_its_own_need_not_prove_its_name() -> None:
+    other = replace(neighbour("bulk"), self_signed=False, certificate="")
+    made = table(pool([relay(0)], spec_fields={"delivery": {"routes": [TO_BULK]}}, neighbours=(other,)))
+    assert made.delivery.routes[0].tls == "Required"
 
 
 def test_while_the_pool_is_missing_the_table_says_that_mail_waits_and_the_condition_why() -> None:
