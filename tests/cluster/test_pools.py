@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
+import bcrypt
 import pytest
 
 from mailcheck.checker import check
@@ -98,6 +99,17 @@ def _login(stage: Stage) -> str:
     return ":".join(base64.b64decode(data[key]).decode() for key in ("username", "password"))
 
 
+def _offers(stage: Stage, port: int, mechanisms: set[str]) -> None:
+    """Wait until the pool ``bulk`` offers these."""
+
+    def look() -> str:
+        way = "implicit" if port == 465 else "starttls"
+        offered = run_session(stage, way, port, to=stage.address(BULK)).offered
+        return "" if offered == mechanisms else f"{offered} is offered"
+
+    wait_until(look, timeout_s=30)
+
+
 def test_mail_for_a_pool_that_is_not_there_waits_and_goes_when_it_is(stage: Stage) -> None:
     wait_condition(
         stage, "DeliveryReady", "False", "PoolMissing", "there is no pool bulk", "mail for it waits"
@@ -127,6 +139,23 @@ def test_nobody_but_the_pool_notices_that_it_may_log_in(stage: Stage) -> None:
     assert {code for _, code in session.codes} == {554}
 
 
+def test_a_pool_also_logs_in_beside_users_whose_hashes_know_no_scram(stage: Stage) -> None:
+    stage.kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "bulk-users", "namespace": stage.namespace},
+            "stringData": {"bob": bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()},
+        }
+    )
+    _bulk(stage, authentication={"secretName": "bulk-users"})
+    _offers(stage, 587, {"PLAIN", "LOGIN"})
+    _arrived(stage, _send(stage, sender="letter@news.example"), BULK_SINK)
+    assert "sasl_method=PLAIN, sasl_username=pool;outbound" in _log(stage, BULK)
+    _bulk(stage)
+    _offers(stage, 587, set())
+
+
 def test_a_login_that_is_deleted_is_made_anew(stage: Stage) -> None:
     before = _login(stage)
     stage.kube.run("delete", "secret", "outbound-login", "-n", stage.namespace)
@@ -153,12 +182,7 @@ def test_the_right_to_log_in_ends_with_the_route(stage: Stage) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "open\n"
         _sending(stage)
-
-        def look() -> str:
-            offered = run_session(stage, "implicit", 465, to=bulk).offered
-            return f"{offered} is offered" if offered else ""
-
-        wait_until(look, timeout_s=30)
+        _offers(stage, 465, set())
         session = ended(process)
     assert {code for _, code in session.codes} == {421}
     assert run_session(stage, "implicit", 465, *login, *sender, to=bulk).login >= 500
