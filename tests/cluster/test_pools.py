@@ -5,6 +5,7 @@ The login that a route gives ends with the route.
 
 import base64
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -130,30 +131,15 @@ def test_mail_for_a_pool_that_is_not_there_waits_and_goes_when_it_is(stage: Stag
 
 def test_nobody_but_the_pool_notices_that_it_may_log_in(stage: Stage) -> None:
     bulk = stage.address(BULK)
-    for way, port in (("plain", 25), ("starttls", 25), ("starttls", 587)):
-        session = run_session(stage, way, port, to=bulk)
+    ways = (("plain", 25), ("starttls", 25), ("starttls", 587))
+    with ThreadPoolExecutor(len(ways)) as clients:
+        sessions = list(clients.map(lambda way: run_session(stage, *way, to=bulk), ways))
+    for session in sessions:
         assert not session.offered
         assert {code for _, code in session.codes} == {554}
     session = run_session(stage, "implicit", 465, "--login", "pool;outbound:guess", *SCRAM, to=bulk)
     assert (session.offered, session.login) == ({"SCRAM-SHA-256"}, 535)
     assert {code for _, code in session.codes} == {554}
-
-
-def test_a_pool_also_logs_in_beside_users_whose_hashes_know_no_scram(stage: Stage) -> None:
-    stage.kube.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "bulk-users", "namespace": stage.namespace},
-            "stringData": {"bob": bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()},
-        }
-    )
-    _bulk(stage, authentication={"secretName": "bulk-users"})
-    _offers(stage, 587, {"PLAIN", "LOGIN"})
-    _arrived(stage, _send(stage, sender="letter@news.example"), BULK_SINK)
-    assert "sasl_method=PLAIN, sasl_username=pool;outbound" in _log(stage, BULK)
-    _bulk(stage)
-    _offers(stage, 587, set())
 
 
 def test_a_login_that_is_deleted_is_made_anew(stage: Stage) -> None:
@@ -188,10 +174,24 @@ def test_the_right_to_log_in_ends_with_the_route(stage: Stage) -> None:
     assert run_session(stage, "implicit", 465, *login, *sender, to=bulk).login >= 500
 
 
-def test_a_pool_that_is_deleted_leaves_mail_waiting(stage: Stage) -> None:
+def test_a_pool_also_logs_in_beside_users_whose_hashes_know_no_scram(stage: Stage) -> None:
+    stage.kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "bulk-users", "namespace": stage.namespace},
+            "stringData": {"bob": bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()},
+        }
+    )
     _sending(stage, TO_BULK)
+    _bulk(stage, authentication={"secretName": "bulk-users"})
+    _offers(stage, 587, {"PLAIN", "LOGIN"})
     _arrived(stage, _send(stage, sender="letter@news.example"), BULK_SINK)
-    stage.kube.run("delete", "smtppool", BULK, "-n", stage.namespace, "--timeout=60s")
+    assert "sasl_method=PLAIN, sasl_username=pool;outbound" in _log(stage, BULK)
+
+
+def test_a_pool_that_is_deleted_leaves_mail_waiting(stage: Stage) -> None:
+    stage.kube.run("delete", "smtppool", BULK, "-n", stage.namespace, "--wait=false")
     stage.pools.remove(BULK)
     wait_condition(stage, "DeliveryReady", "False", "PoolMissing")
     attempts = _send(stage, sender="letter@news.example")
