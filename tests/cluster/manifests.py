@@ -31,6 +31,7 @@ EVERYTHING: dict[str, Any] = {
                 "tls": "Required",
                 "secretName": "bulk",
             },
+            {"senderDomain": ".news.example", "pool": "bulk"},
         ],
         "maxConnectionsPerDestination": 50,
         "queueLifetime": "1d12h",
@@ -213,6 +214,22 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "route for everything": (routes({"domain": "*"}), "not a mail domain"),
     "route in Unicode": (routes({"domain": "b\u00fccher.example"}), "in its ASCII form (xn--...)"),
     "route of a line break": (routes({"domain": "a.example\n"}), "not a mail domain"),
+    "route to a pool on a port": (
+        routes({"domain": "a.example", "pool": "bulk", "port": 25}),
+        "write pool alone, or take it out",
+    ),
+    "route to a pool in clear": (
+        routes({"domain": "a.example", "pool": "bulk", "tls": "None"}),
+        "write pool alone, or take it out",
+    ),
+    "route to the pool itself": (
+        routes({"domain": "a.example", "pool": "outbound"}),
+        "a route leads to this pool itself: name another pool",
+    ),
+    "route to a pool of another namespace": (
+        routes({"domain": "a.example", "pool": "bulk.other"}),
+        "not a name of a pool",
+    ),
     "too many routes": (
         routes(*({"domain": f"a{i}.example"} for i in range(65))),
         "must have at most 64 items",

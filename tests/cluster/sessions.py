@@ -32,9 +32,10 @@ class Session:
 
 
 @contextmanager
-def opened(stage: Theatre, way: str, port: int, *flags: str) -> Iterator[subprocess.Popen[str]]:
-    """A session that runs; ``flags`` as ``tests.cluster.tls_client`` has them."""
-    command = [sys.executable, "-m", "tests.cluster.tls_client", way, stage.address(), str(port), *flags]
+def opened(stage: Theatre, way: str, port: int, *flags: str, to: str = "") -> Iterator[subprocess.Popen[str]]:
+    """A session that runs, with the pool or an address; ``flags`` as ``tests.cluster.tls_client`` has them."""
+    address = to or stage.address()
+    command = [sys.executable, "-m", "tests.cluster.tls_client", way, address, str(port), *flags]
     process = subprocess.Popen(
         stage.kube.inside(command), cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -55,9 +56,9 @@ def ended(process: subprocess.Popen[str]) -> Session:
     )
 
 
-def run_session(stage: Theatre, way: str, port: int, *flags: str) -> Session:
+def run_session(stage: Theatre, way: str, port: int, *flags: str, to: str = "") -> Session:
     """A whole session."""
-    with opened(stage, way, port, *flags) as process:
+    with opened(stage, way, port, *flags, to=to) as process:
         return ended(process)
 
 

@@ -43,6 +43,12 @@ _NAME_RULE: Final = rule(
     " Services and relays are named after it",
 )
 
+_ELSEWHERE_RULE: Final = rule(
+    "self.spec.delivery.routes.all(r, r.pool != self.metadata.name)",
+    "a route leads to this pool itself: name another pool",
+    field_path=".spec.delivery.routes",
+)
+
 
 def structural_schema(model: type[BaseModel]) -> dict[str, Any]:
     """The model's JSON schema in the form that apiextensions/v1 accepts.
@@ -119,7 +125,7 @@ def _root(spec: dict[str, Any]) -> dict[str, Any]:
         "type": "object",
         "description": "A pool of SMTP relays behind balancers.",
         "required": ["spec"],
-        "x-kubernetes-validations": [_NAME_RULE],
+        "x-kubernetes-validations": [_NAME_RULE, _ELSEWHERE_RULE],
         "properties": {
             "apiVersion": {"type": "string", "description": f"Version of this form: {names.API_VERSION}."},
             "kind": {"type": "string", "description": f"{names.KIND}."},

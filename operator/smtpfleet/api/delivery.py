@@ -39,6 +39,11 @@ _ORDER: Final = (
     "routes by senderDomain must stand after all routes by domain: Postfix looks at the recipient first,"
     " and the list is to be read as it works"
 )
+_POOL_ALONE: Final = "a pool brings its own host, port, TLS and credentials: write pool alone, or take it out"
+_POOL_NAME: Final = "[a-z]([a-z0-9-]{0,38}[a-z0-9])?"
+_NO_POOL: Final = (
+    "not a name of a pool: write at most 40 lower-case letters, digits and hyphens, beginning with a letter"
+)
 _UNREACHED: Final = (
     "an earlier route has the same domain, so this one would never be used: take one of them out"
 )
@@ -83,6 +88,21 @@ MailDomain = Annotated[
 ]
 """A domain of mail addresses in ASCII, or with a leading dot every domain below it, or empty."""
 
+
+def _check_pool(value: str) -> str:
+    if value and not re.fullmatch(_POOL_NAME, value):
+        raise ValueError(f"{value!r} is {_NO_POOL}")
+    return value
+
+
+PoolName = Annotated[
+    str,
+    StringConstraints(max_length=40),
+    AfterValidator(_check_pool),
+    Field(json_schema_extra=rules(rule(f"self == '' || self.matches('^{_POOL_NAME}$')", _NO_POOL))),
+]
+"""Name of an SmtpPool in the pool's namespace, or empty."""
+
 _SERVER_RULES: Final = (
     rule("self.secretName == '' || self.tls in ['Required', 'Verified']", _IN_CLEAR, field_path=".tls"),
     rule(f"self.tls != 'Verified' || !self.host.matches('^{_ADDRESS}$')", _NO_NAME, field_path=".host"),
@@ -98,6 +118,11 @@ _ROUTE_RULES: Final = rules(
     rule("(self.domain == '') != (self.senderDomain == '')", _ONE_DOMAIN),
     rule("self.host != '' || (!has(self.port) && self.secretName == '')", _NEEDS_HOST),
     rule("self.host != '' || self.tls != 'Verified'", _MX_VERIFIED, field_path=".tls"),
+    rule(
+        "self.pool == '' || (self.host == '' && !has(self.port) && self.secretName == '' && self.tls == 'Optional')",
+        _POOL_ALONE,
+        field_path=".pool",
+    ),
 )
 _ROUTES_RULES: Final = rules(
     rule("self.map(r, r.domain == '').isSorted()", _ORDER),
@@ -165,11 +190,18 @@ class Route(ApiModel):
     )
     tls: DeliveryTls = Field(default=DeliveryTls.OPTIONAL, description=_TLS_DESCRIPTION)
     secret_name: SecretName = Field(default="", description=_CREDENTIALS_DESCRIPTION)
+    pool: PoolName = Field(
+        default="",
+        description="SmtpPool in the same namespace that takes the mail instead of a host. The operator gives this"
+        " pool a login there. While there is no such pool, or it takes no TLS, mail waits.",
+    )
 
     @model_validator(mode="after")
     def _works(self) -> Self:
         if bool(self.domain) is bool(self.sender_domain):
             raise ValueError(_ONE_DOMAIN)
+        if self.pool and (self.host or self.port or self.secret_name or self.tls is not DeliveryTls.OPTIONAL):
+            raise ValueError(_POOL_ALONE)
         if not self.host and (self.port is not None or self.secret_name):
             raise ValueError(_NEEDS_HOST)
         if not self.host and self.tls is DeliveryTls.VERIFIED:

@@ -120,6 +120,16 @@ def dkim_key_name(pool: str, domain: str, selector: str) -> str:
     return f"{f'{pool}-dkim-{selector}.{domain}'[:240].rstrip('.-')}-{digest}"
 
 
+def login_name(pool: str) -> str:
+    """Name of the Secret with the pool's login at the pools that its routes lead to."""
+    return f"{pool}-login"
+
+
+def login_user(pool: str) -> str:
+    """The user's name in it. No user of a Secret can have a semicolon in his."""
+    return f"pool;{pool}"
+
+
 def endpoint(pool: str, namespace: str) -> str:
     """Where clients of the pool submit mail: ``host:port``."""
     return f"{pool}.{namespace}.svc:{SERVICE_SUBMISSION_PORT}"

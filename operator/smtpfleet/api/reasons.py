@@ -75,6 +75,10 @@ class Reason(StrEnum):
     SIGNER_DOWN = "SignerDown"
     SIGNING_UNKNOWN = "SigningUnknown"
     SIGNING_DISABLED = "SigningDisabled"
+    POOL_MISSING = "PoolMissing"
+    POOL_NOT_READY = "PoolNotReady"
+    POOL_WITHOUT_TLS = "PoolWithoutTls"
+    ROUTES_IN_A_CIRCLE = "RoutesInACircle"
     # a relay
     POD_STARTING = "PodStarting"
     POD_READY = "PodReady"

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.alias_generators import to_camel
 
 from smtpfleet.api.balancing import Backup, BalancingMethod
-from smtpfleet.api.delivery import Route, Smarthost
+from smtpfleet.api.delivery import PoolName, Route, Smarthost
 from smtpfleet.api.postfix_parameters import is_owned, is_parameter_name
 from smtpfleet.api.sender_domains import SenderDomain
 from smtpfleet.api.submission import TlsMode
@@ -85,6 +85,8 @@ class SubmissionTable(_TableModel):
     """None: any sender."""
     max_connections_per_client: int = Field(default=0, ge=0)
     """0: no limit."""
+    pools: tuple[PoolName, ...] = ()
+    """Pools of the namespace whose routes lead here: each may log in."""
 
 
 class BackupRoute(Backup):
@@ -140,6 +142,8 @@ class DomainRoute(Route):
     model_config = Route.model_config | {"extra": "ignore", "from_attributes": True}
 
     unicode_domain: UnicodeDomain = ""
+    waits: OneLine = ""
+    """Why mail has to wait here. A route to another pool is one to its host and port, with this pool's login."""
 
 
 class DeliveryTable(_TableModel):

@@ -1,8 +1,10 @@
 """Which Secrets the agents of a pool read: the one list that their Role and their routing table are made from."""
 
+from collections.abc import Collection
+
 from smtpfleet.api.delivery import Delivery
 from smtpfleet.api.dkim import DkimKey
-from smtpfleet.api.names import certificate_name, dkim_key_name
+from smtpfleet.api.names import certificate_name, dkim_key_name, login_name
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.submission import TlsMode
 
@@ -26,12 +28,25 @@ def signing_secret(pool: str, key: DkimKey) -> str:
     return key.secret_name or dkim_key_name(pool, key.domain, key.selector)
 
 
-def secret_names(pool: str, spec: SmtpPoolSpec) -> tuple[str, ...]:
-    """Names of the Secrets, in the pool's namespace, that the spec mentions or implies: sorted, each once."""
+def login_secret(pool: str, delivery: Delivery) -> str:
+    """The Secret with the pool's login at other pools; empty: no route leads to one."""
+    return login_name(pool) if any(route.pool for route in delivery.routes) else ""
+
+
+def secret_names(pool: str, spec: SmtpPoolSpec, senders: Collection[str] = ()) -> tuple[str, ...]:
+    """Names of the Secrets, in the pool's namespace, that the spec mentions or implies: sorted, each once.
+
+    Args:
+        pool: its name.
+        spec: of the pool.
+        senders: names of the pools whose routes lead here.
+    """
     named = {
         certificate_secret(pool, spec),
         spec.submission.authentication.secret_name,
         *delivery_secrets(spec.delivery),
         *(signing_secret(pool, key) for key in spec.dkim),
+        login_secret(pool, spec.delivery),
+        *map(login_name, senders),
     }
     return tuple(sorted(named - {""}))

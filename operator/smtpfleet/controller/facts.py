@@ -9,6 +9,7 @@ from smtpfleet.api import names
 from smtpfleet.api.routing import BalancerPeer, RoutingTable, TableError, parse_table
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.domain import facts
+from smtpfleet.domain.neighbours import Neighbour
 from smtpfleet.resources import balancer, relay
 from smtpfleet.resources.drift import Drift, drift
 from smtpfleet.resources.marks import is_ours
@@ -20,7 +21,13 @@ Reports = Callable[[str], facts.AgentReport | None]
 
 
 def pool_facts(
-    pool: Pool, stored: Object, children: Children, report: Reports, *, on_backups: bool = False
+    pool: Pool,
+    stored: Object,
+    children: Children,
+    report: Reports,
+    *,
+    on_backups: bool = False,
+    neighbours: Sequence[Neighbour] = (),
 ) -> facts.Pool:
     """Everything known of a pool. ``stored`` is the SmtpPool itself, ``report`` gives the relays' agents' answers,
     ``on_backups`` is the balancers'.
@@ -42,6 +49,7 @@ def pool_facts(
             for pod in balancer_pods(children)
         ),
         on_backups=on_backups,
+        neighbours=tuple(neighbours),
         table=_table(pool, ours),
         previous=stored_status(stored),
     )

@@ -16,10 +16,11 @@ from smtpfleet.cluster.client import Cluster
 from smtpfleet.cluster.credentials import Login
 from smtpfleet.cluster.errors import ClusterError, NotFoundError
 from smtpfleet.cluster.events import EventRecorder
-from smtpfleet.cluster.kinds import POOL
+from smtpfleet.cluster.kinds import POOL, SECRET
 from smtpfleet.controller.agents import INTERVAL_S, Agents, HttpAsker, PoolKey
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
+from smtpfleet.controller.neighbours import Neighbourhood
 from smtpfleet.controller.reconcile import Reconciler
 from smtpfleet.controller.settings import Settings
 from smtpfleet.controller.watching import Seen, Watches
@@ -59,6 +60,7 @@ class Leader:
             pace=Pace(resync_s=settings.resync_s),
             jitter=random.random,
         )
+        self._neighbourhood = Neighbourhood()
         self._reconcile: Reconciler | None = None
 
     async def run(self) -> None:
@@ -108,7 +110,15 @@ class Leader:
 
     def _saw(self, seen: Seen) -> None:
         self.ledger.watched(kind=seen.kind, uid=seen.uid, version=seen.version, deleted=seen.deleted)
-        self.queue.nudge((seen.namespace, seen.pool))
+        key = (seen.namespace, seen.pool)
+        self.queue.nudge(key)
+        others: frozenset[PoolKey] = frozenset()
+        if seen.kind == POOL.kind:
+            others = self._neighbourhood.seen(key, seen.neighbour)
+        elif seen.kind == SECRET.kind:
+            others = self._neighbourhood.leading_to(key)
+        for other in others:
+            self.queue.nudge(other)
 
     def _agent_changed(self, key: PoolKey, more_than_numbers: bool) -> None:
         # Numbers alone may wait: they are written every 15 s at most.

@@ -5,7 +5,9 @@ cluster, it writes nothing; a pool whose spec cannot be read is told so and othe
 """
 
 import asyncio
+import dataclasses
 import logging
+import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
@@ -14,11 +16,11 @@ from pydantic import ValidationError
 
 from smtpfleet.api import names
 from smtpfleet.api.pool import SmtpPoolSpec
-from smtpfleet.api.secret_names import certificate_secret
+from smtpfleet.api.secret_names import certificate_secret, login_secret
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.cluster.client import Cluster
 from smtpfleet.cluster.events import About, EventRecorder
-from smtpfleet.cluster.kinds import CHILDREN, POOL, Kind
+from smtpfleet.cluster.kinds import CHILDREN, POOL, SECRET, Kind
 from smtpfleet.controller.agents import Agents, PoolKey, Target
 from smtpfleet.controller.carryout import Carrier, Outcome
 from smtpfleet.controller.dkimkeys import made_keys
@@ -32,14 +34,18 @@ from smtpfleet.controller.facts import (
 )
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
+from smtpfleet.controller.neighbours import neighbours
 from smtpfleet.controller.selfsigned import current_pair
-from smtpfleet.controller.wanted import Live, wanted
+from smtpfleet.controller.wanted import Live, Made, wanted
 from smtpfleet.controller.workqueue import Done
 from smtpfleet.domain import facts
+from smtpfleet.domain.neighbours import Neighbour, certificates
 from smtpfleet.domain.plan import Plan, plan
 from smtpfleet.domain.status import report, unreadable, write_delay_s
+from smtpfleet.domain.table import sending_pools
 from smtpfleet.domain.transitions import Note, is_settled, notes
 from smtpfleet.resources.certificate import Pair, stored_pair, subject_names
+from smtpfleet.resources.login import PASSWORD_BYTES, Login, stored_password
 from smtpfleet.resources.pool import Images, Object, Pool
 
 logger = logging.getLogger(__name__)
@@ -117,7 +123,9 @@ class Reconciler:
             children,
             lambda relay: self._agents.report(key, relay),
             on_backups=self._agents.on_backups(key),
+            neighbours=await self._neighbours(key, spec),
         )
+        pool = dataclasses.replace(pool, senders=sending_pools(seen))
         planned = plan(seen)
         outcome = Outcome()
         if not is_paused(stored):
@@ -136,6 +144,28 @@ class Reconciler:
         found = await asyncio.gather(*map(read, CHILDREN))
         return {kind.kind: things for kind, things in zip(CHILDREN, found, strict=True)}
 
+    async def _neighbours(self, key: PoolKey, spec: SmtpPoolSpec) -> tuple[Neighbour, ...]:
+        """The other pools of the namespace, with the certificates of those that routes lead to."""
+        found = neighbours(await self._cluster.list(POOL, key[0], {}), key[1])
+        led_to = {route.pool for route in spec.delivery.routes}
+        return tuple(
+            [
+                dataclasses.replace(each, certificate=await self._certificate(key[0], each.name))
+                if each.name in led_to and each.self_signed
+                else each
+                for each in found
+            ]
+        )
+
+    async def _certificate(self, namespace: str, pool: str) -> str:
+        """The certificate that the operator made for a pool, in PEM; empty: there is none (yet)."""
+        labels = {names.MANAGED_BY_LABEL: names.FIELD_MANAGER, names.POOL_LABEL: pool}
+        secrets_of_pool = await self._cluster.list(SECRET, namespace, labels)
+        own = names.certificate_name(pool)
+        stored = next((each for each in secrets_of_pool if each["metadata"]["name"] == own), None)
+        pair = stored_pair(stored)
+        return pair.certificate.decode("ascii", errors="ignore") if pair else ""
+
     async def _carry_out(self, pool: Pool, seen: facts.Pool, planned: Plan, children: Children) -> Outcome:
         live = {
             (thing["kind"], thing["metadata"]["name"]): thing
@@ -146,7 +176,12 @@ class Reconciler:
         carrier = Carrier(self._cluster, pool, live, settled=settled)
         # In a thread: an RSA key takes a tenth of a second to make.
         keys = await asyncio.to_thread(made_keys, pool, live)
-        await carrier.bring_about(wanted(pool, planned, live, self._own_pair(pool, live), keys))
+        made = Made(
+            pair=self._own_pair(pool, live),
+            keys=keys,
+            login=_own_login(pool, live, certificates(seen.neighbours)),
+        )
+        await carrier.bring_about(wanted(pool, planned, live, made))
         await carrier.remove(planned.removal, planned.remnants)
         self._metrics.writes.inc(carrier.outcome.writes)
         return carrier.outcome
@@ -205,6 +240,15 @@ class Reconciler:
         self._numbers_at.pop(key, None)
         logger.info("pool is gone", extra={"namespace": key[0], "pool": key[1]})
         return Done(forget=True)
+
+
+def _own_login(pool: Pool, live: Live, authorities: str) -> Login | None:
+    """The pool's login at other pools, its password kept while it can be read; None if no route leads to one."""
+    own = login_secret(pool.name, pool.spec.delivery)
+    if not own:
+        return None
+    password = stored_password(live.get(("Secret", own))) or secrets.token_urlsafe(PASSWORD_BYTES)
+    return Login(password, authorities)
 
 
 def _again_s(outcome: Outcome, status_wait_s: float | None) -> float | None:

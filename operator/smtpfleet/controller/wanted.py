@@ -1,8 +1,7 @@
 """Turns a plan into the objects it stands for, in the order in which one needs the other. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Final
 
 from smtpfleet.api.pool import DeletionPolicy
@@ -13,6 +12,7 @@ from smtpfleet.resources import (
     budgets,
     certificate,
     dkim,
+    login,
     policies,
     quantities,
     relay,
@@ -20,6 +20,7 @@ from smtpfleet.resources import (
 )
 from smtpfleet.resources.certificate import Pair
 from smtpfleet.resources.dkim import MadeKeys
+from smtpfleet.resources.login import Login
 from smtpfleet.resources.pool import Object, Pool
 from smtpfleet.resources.pool_service import pool_service
 
@@ -37,23 +38,32 @@ class Wanted:
         return self.body["kind"], self.body["metadata"]["name"]
 
 
-_NO_KEYS: Final[MadeKeys] = MappingProxyType({})
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What the operator makes itself, for Secrets that the spec leaves to it.
+
+    Attributes:
+        pair: the certificate of a pool that names none.
+        keys: those of DKIM entries that name none.
+        login: at other pools, of a pool whose routes lead to some.
+    """
+
+    pair: Pair | None = None
+    keys: MadeKeys = field(default_factory=dict)
+    login: Login | None = None
+
 
 Live = dict[tuple[str, str], Object]
 """Objects of a pool in the cluster, by kind and name."""
+_NOTHING: Final = Made()
 
 
-def wanted(
-    pool: Pool, plan: Plan, live: Live, pair: Pair | None = None, keys: MadeKeys = _NO_KEYS
-) -> tuple[Wanted, ...]:
-    """Every object that the plan wants to be there.
-
-    ``pair``: the certificate of a pool that names none; ``keys``: those of DKIM entries that name none.
-    """
-    return tuple(_objects(pool, plan, live, pair, keys))
+def wanted(pool: Pool, plan: Plan, live: Live, made: Made = _NOTHING) -> tuple[Wanted, ...]:
+    """Every object that the plan wants to be there."""
+    return tuple(_objects(pool, plan, live, made))
 
 
-def _objects(pool: Pool, plan: Plan, live: Live, pair: Pair | None, keys: MadeKeys) -> Iterator[Wanted]:
+def _objects(pool: Pool, plan: Plan, live: Live, made: Made) -> Iterator[Wanted]:
     yield Wanted(access.service_account(pool))
     yield Wanted(access.role(pool))
     yield Wanted(access.role_binding(pool))
@@ -66,10 +76,12 @@ def _objects(pool: Pool, plan: Plan, live: Live, pair: Pair | None, keys: MadeKe
         yield Wanted(relay.relay_service(pool, step.name))
         if step.claim:
             yield Wanted(_claim(pool, step, live))
-    if pair is not None:
-        yield Wanted(certificate.certificate_secret(pool, pair))
-    for key, pem in keys.items():
+    if made.pair is not None:
+        yield Wanted(certificate.certificate_secret(pool, made.pair))
+    for key, pem in made.keys.items():
         yield Wanted(dkim.key_secret(pool, key, pem))
+    if made.login is not None:
+        yield Wanted(login.login_secret(pool, made.login))
     yield Wanted(routing.routing_config_map(pool, plan.table))
     for step in plan.steps:
         if step.deployment:

@@ -19,6 +19,8 @@ import kopf
 from smtpfleet.api import names
 from smtpfleet.cluster.credentials import Login
 from smtpfleet.cluster.kinds import CHILDREN, POOL, Kind
+from smtpfleet.controller.neighbours import neighbour
+from smtpfleet.domain.neighbours import Neighbour
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,8 @@ class Seen:
     uid: str
     version: str
     deleted: bool
+    neighbour: Neighbour | None = None
+    """A pool that stays, as the others need it."""
 
 
 class Watches:
@@ -194,11 +198,13 @@ def what(kind: Kind, event: Any) -> Seen | None:
     pool = metadata.get("name") if is_pool else (metadata.get("labels") or {}).get(names.POOL_LABEL)
     if not pool or "uid" not in metadata:
         return None
+    deleted = event.get("type") == "DELETED"
     return Seen(
         kind=kind.kind,
         namespace=metadata.get("namespace", ""),
         pool=pool,
         uid=metadata["uid"],
         version=metadata.get("resourceVersion", ""),
-        deleted=event.get("type") == "DELETED",
+        deleted=deleted,
+        neighbour=neighbour(event["object"]) if is_pool and not deleted else None,
     )

@@ -10,6 +10,7 @@ from smtpfleet.api.agent_status import DeliveryStatus, NextHopProblem, NextHopTr
 from smtpfleet.api.reasons import Reason
 from smtpfleet.domain.conditions import Verdict, listing
 from smtpfleet.domain.facts import Pool
+from smtpfleet.domain.neighbours import obstacle
 
 _REASONS: Final = {
     NextHopProblem.MISSING: Reason.SECRET_MISSING,
@@ -23,7 +24,14 @@ Reported = tuple[str, DeliveryStatus]
 
 
 def delivery_ready(pool: Pool) -> Verdict:
-    """The verdict on the pool's next hops."""
+    """The verdict on the pool's next hops: other pools, and what relays say of hosts."""
+    obstacles = [
+        obstacle(pool.name, route, pool.neighbours) for route in pool.spec.delivery.routes if route.pool
+    ]
+    in_the_way = list(dict.fromkeys(found for found in obstacles if found))
+    if in_the_way:
+        told = "; ".join(found.message for found in in_the_way)
+        return Verdict("False", in_the_way[0].reason, f"{told}; mail for it waits")
     reports = [
         (relay.name, relay.agent.status.delivery)
         for relay in pool.relays

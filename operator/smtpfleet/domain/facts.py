@@ -7,6 +7,7 @@ from smtpfleet.api.agent_status import RelayStatus
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.routing import BalancerPeer, RoutingTable
 from smtpfleet.api.status import SmtpPoolStatus
+from smtpfleet.domain.neighbours import Neighbour
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,8 @@ class Pool:
     """The balancers' pods that have an address, by name; those that leave still have sessions."""
     on_backups: bool = False
     """A balancer says that no relay is available and a backup takes the connections."""
+    neighbours: tuple[Neighbour, ...] = ()
+    """The other pools of the namespace, by name."""
     table: RoutingTable | None = None
     """The routing table that the agents can read now."""
     previous: SmtpPoolStatus = field(default_factory=SmtpPoolStatus)

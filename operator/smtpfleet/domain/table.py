@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
-from smtpfleet.api.delivery import Route
-from smtpfleet.api.pool import SmtpPoolSpec
+from smtpfleet.api import names
+from smtpfleet.api.delivery import IMPLICIT_TLS_PORT, DeliveryTls, Route
 from smtpfleet.api.routing import (
     BackupRoute,
     BalancingTable,
@@ -18,9 +18,11 @@ from smtpfleet.api.routing import (
     SubmissionTls,
 )
 from smtpfleet.api.secret_names import certificate_secret, secret_names, signing_secret
+from smtpfleet.api.submission import TlsMode
 from smtpfleet.api.values import duration_seconds, size_bytes
 from smtpfleet.domain.facts import Pool, Relay, Wish
 from smtpfleet.domain.internationalised import unicode_domain
+from smtpfleet.domain.neighbours import is_verified, obstacle, senders
 
 FULL_WEIGHT = 100
 
@@ -45,11 +47,12 @@ def routing_table(pool: Pool, *, leaving: Collection[str]) -> RoutingTable:
             authentication=SubmissionAuthentication(secret_name=spec.submission.authentication.secret_name),
             allowed_sender_domains=spec.submission.allowed_sender_domains,
             max_connections_per_client=spec.submission.max_connections_per_client,
+            pools=sending_pools(pool),
         ),
-        delivery=_delivery(spec),
+        delivery=_delivery(pool),
         postfix=dict(sorted(spec.relay.postfix.items())),
         relays=_routes(pool.relays, pool.table, leaving),
-        secrets=secret_names(pool.name, spec),
+        secrets=secret_names(pool.name, spec, sending_pools(pool)),
         balancing=_balancing(pool),
         signing=tuple(
             SigningRoute(domain=key.domain, selector=key.selector, secret_name=signing_secret(pool.name, key))
@@ -69,19 +72,36 @@ def _balancing(pool: Pool) -> BalancingTable:
     )
 
 
-def _delivery(spec: SmtpPoolSpec) -> DeliveryTable:
+def sending_pools(pool: Pool) -> tuple[str, ...]:
+    """Pools that may log in here because their routes lead here: none without TLS."""
+    if pool.spec.submission.tls.mode is TlsMode.NONE:
+        return ()
+    return senders(pool.name, pool.neighbours)
+
+
+def _delivery(pool: Pool) -> DeliveryTable:
+    delivery = pool.spec.delivery
     return DeliveryTable(
-        smarthost=spec.delivery.smarthost,
-        queue_lifetime_s=round(duration_seconds(spec.delivery.queue_lifetime)),
-        routes=tuple(map(_domain_route, spec.delivery.routes)),
-        max_connections_per_destination=spec.delivery.max_connections_per_destination,
+        smarthost=delivery.smarthost,
+        queue_lifetime_s=round(duration_seconds(delivery.queue_lifetime)),
+        routes=tuple(_domain_route(pool, route) for route in delivery.routes),
+        max_connections_per_destination=delivery.max_connections_per_destination,
     )
 
 
-def _domain_route(route: Route) -> DomainRoute:
-    return DomainRoute(
-        **route.model_dump(), unicode_domain=unicode_domain(route.domain or route.sender_domain)
-    )
+def _domain_route(pool: Pool, route: Route) -> DomainRoute:
+    given = route.model_dump()
+    if route.pool:
+        waiting = obstacle(pool.name, route, pool.neighbours)
+        given |= {
+            "pool": "",
+            "host": f"{route.pool}.{pool.namespace}.svc",
+            "port": IMPLICIT_TLS_PORT,
+            "tls": DeliveryTls.VERIFIED if is_verified(route.pool, pool.neighbours) else DeliveryTls.REQUIRED,
+            "secret_name": names.login_name(pool.name),
+            "waits": waiting.message if waiting else "",
+        }
+    return DomainRoute(**given, unicode_domain=unicode_domain(route.domain or route.sender_domain))
 
 
 def _routes(

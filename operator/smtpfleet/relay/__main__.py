@@ -19,6 +19,7 @@ from smtpfleet.api import names  # noqa: E402
 from smtpfleet.api.routing import RoutingTable  # noqa: E402
 from smtpfleet.feed import web  # noqa: E402
 from smtpfleet.feed.access import in_cluster  # noqa: E402
+from smtpfleet.feed.secrets import Seal  # noqa: E402
 from smtpfleet.feed.secretset import SecretSet  # noqa: E402
 from smtpfleet.feed.table import TableFollower  # noqa: E402
 from smtpfleet.relay import agentcheck, incarnation, metrics, network, policy  # noqa: E402
@@ -34,6 +35,7 @@ from smtpfleet.relay.rehearsal import rehearse  # noqa: E402
 from smtpfleet.relay.settings import Paths, Settings, SettingsError  # noqa: E402
 from smtpfleet.relay.signing import Signing  # noqa: E402
 from smtpfleet.relay.tables import AcceptedTable  # noqa: E402
+from smtpfleet.relay.users import pools  # noqa: E402
 from smtpfleet.relay.users.book import UserBook  # noqa: E402
 from smtpfleet.relay.users.service import Users  # noqa: E402
 
@@ -79,7 +81,7 @@ class _Relay:
             api=api,
             changed=self._secret_changed,
             copies=paths.secrets,
-            seal=lambda name: book.seal if self._has_users(name) else None,
+            seal=lambda name: self._seal(book, name),
         )
         self.tables = AcceptedTable(
             relay=settings.relay,
@@ -125,8 +127,12 @@ class _Relay:
     def _tables(self) -> list[RoutingTable]:
         return [table for table in (self.tables.current, self.follower.current) if table is not None]
 
-    def _has_users(self, secret: str) -> bool:
-        return any(table.submission.authentication.secret_name == secret for table in self._tables())
+    def _seal(self, book: UserBook, secret: str) -> Seal | None:
+        tables = self._tables()
+        if any(table.submission.authentication.secret_name == secret for table in tables):
+            return book.seal
+        logins = {names.login_name(pool) for table in tables for pool in table.submission.pools}
+        return pools.seal if secret in logins else None
 
     def _secret_changed(self) -> None:
         self.agent.wake()

@@ -246,7 +246,7 @@ class Agent:
         table = self._tables.current
         if table is not None:
             self._chain = self._keystore.update(table.submission.tls)
-            self._users.update(table.submission.authentication)
+            self._users.update(table.submission)
             self._ways = self._outbound.update(table)
 
     @property

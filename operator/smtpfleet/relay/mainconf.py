@@ -90,6 +90,7 @@ def render(
             any_family=bool(table.balancing.proxy_protocol_sources),
             users=has_users(table),
             milters=milters,
+            implicit_options=_pool_options(table, host, chain),
             services=ways.services,
         ),
     )
@@ -98,6 +99,23 @@ def render(
 def has_users(table: RoutingTable) -> bool:
     """Whether somebody may log in to this pool."""
     return bool(table.submission.authentication.secret_name)
+
+
+def _pool_options(table: RoutingTable, host: Host, chain: Path | None) -> tuple[str, ...]:
+    if has_users(table) or not table.submission.pools:
+        return ()
+    return conf.pool_options(
+        conf.relay_restrictions(users=True), _sender_restrictions(table, host, chain, users=True)
+    )
+
+
+def _sender_restrictions(table: RoutingTable, host: Host, chain: Path | None, *, users: bool) -> str:
+    return tlsconf.refusal(table.submission.tls, chain) or _restrictions(
+        _policy(host.paths),
+        senders.restriction(table.submission.allowed_sender_domains),
+        # Last: it counts messages.
+        conf.sender_restriction(users=users),
+    )
 
 
 def _main_cf(parameters: Mapping[str, str]) -> str:
@@ -210,13 +228,7 @@ def owned(
             "smtpd_upstream_proxy_timeout": "5s",
             # Not delayed to RCPT: the agent is asked once a message, and a session it ends has lost nothing.
             "smtpd_delay_reject": "no",
-            "smtpd_sender_restrictions": tlsconf.refusal(table.submission.tls, chain)
-            or _restrictions(
-                _policy(host.paths),
-                senders.restriction(table.submission.allowed_sender_domains),
-                # Last: it counts messages.
-                conf.sender_restriction(users=users),
-            ),
+            "smtpd_sender_restrictions": _sender_restrictions(table, host, chain, users=users),
             # Limits per client belong to the balancers, which see the whole pool.
             "smtpd_client_connection_count_limit": "0",
             "message_size_limit": str(_queue_file_bytes(size_bytes)),
@@ -229,7 +241,7 @@ def owned(
         | deliver(ways)
         | sessionconf.OWNED
         | tlsconf.parameters(table.submission.tls, chain)
-        | conf.parameters(host.paths, users=users, scram=scram)
+        | conf.parameters(host.paths, users=users, scram=scram, pools=bool(table.submission.pools))
         | _by_phase(phase, table, chain, ways)
     )
 

@@ -27,8 +27,14 @@ _LEVELS: Final = {
     DeliveryTls.VERIFIED: "secure",
 }
 _MECHANISMS: Final = "SCRAM-SHA-512, SCRAM-SHA-256, SCRAM-SHA-1, PLAIN, LOGIN"
-_SETUP_IS_WRONG: Final = r"regexp:{{/^5(\.[0-9.]+ .* said: 530[ -].*)$$/ 4$$1}}"
-"""530 asks for TLS or credentials (RFC 3207, RFC 4954): the fault of the setup, so mail waits until it is mended."""
+_SETUP_IS_WRONG: Final = (
+    r"{/^5(\.[0-9.]+ .* said: 530[ -].*)$$/ 4$$1}",
+    r"{/^5(\.4\.[0-9]+ (Host or domain name not found|unable to look up host).*)$$/ 4$$1}",
+)
+"""530 asks for TLS or credentials (RFC 3207, RFC 4954), and a host of the spec that has no address is a typo or not
+there yet: the fault of the setup, so mail waits until it is mended."""
+_NOT_LOGGED_IN: Final = r"{/^5(\.7\.1 .* said: 55[04][ -]5\.7\.1 .*(Relay a|: A)ccess denied.*)$$/ 4$$1}"
+"""What Postfix tells who has not logged in: it offers no AUTH now, although the spec says that it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,11 @@ def service(hop: NextHop, credentials: Credentials) -> Service:
         "smtp_tls_policy_maps=",
     ]
     if hop.host:
-        options += ["smtp_fallback_relay=", f"{{ smtp_delivery_status_filter = {_SETUP_IS_WRONG} }}"]
+        setup = [*_SETUP_IS_WRONG, *([_NOT_LOGGED_IN] if credentials.login else [])]
+        options += [
+            "smtp_fallback_relay=",
+            f"{{ smtp_delivery_status_filter = regexp:{{{', '.join(setup)}}} }}",
+        ]
     if hop.port == IMPLICIT_TLS_PORT:
         options.append("smtp_tls_wrappermode=yes")
     if hop.tls is DeliveryTls.VERIFIED:

@@ -108,7 +108,8 @@ class Outbound:
             senders=self._map(sender_map(delivery.routes, self._route_target)),
             services=self._services(self._wanted),
             connections=self._share(table),
-            waiting=any(known.good is None for known in self._known()),
+            waiting=any(known.good is None for known in self._known())
+            or any(route.waits for route in delivery.routes),
         )
         self._sweep(ways)
         return ways
@@ -127,7 +128,7 @@ class Outbound:
         return share(limit, [relay.name for relay in table.relays], self._relay) if limit else 0
 
     def _route_target(self, route: DomainRoute) -> str:
-        return self._target(next_hop(route))
+        return f"retry:4.3.5 {route.waits}" if route.waits else self._target(next_hop(route))
 
     def _target(self, hop: NextHop) -> str:
         known = self._memory.hops[hop]

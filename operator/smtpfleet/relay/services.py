@@ -59,6 +59,7 @@ def master_cf(
     any_family: bool = False,
     users: bool = False,
     milters: Sequence[str] = (),
+    implicit_options: Iterable[str] = (),
     services: Iterable[Service] = (),
 ) -> str:
     """The services. None is chrooted: a chroot needs copies of resolver files inside the queue.
@@ -68,6 +69,7 @@ def master_cf(
         any_family: clients may have IPv4 and IPv6 addresses, whatever the pod has.
         users: somebody may log in.
         milters: sign what clients hand in, and nothing else.
+        implicit_options: further ones, of the port where TLS begins with the first byte.
         services: of next hops, last.
     """
     size_limit = f"message_size_limit={size_limit_bytes}"
@@ -82,7 +84,8 @@ def master_cf(
         for port in PLAIN_PORTS
         for line in _smtpd(port, SMTPD_PROCESSES, [*common, *options.get(port, ())])
     ]
-    clients += _smtpd(SUBMISSIONS_PORT, SMTPD_PROCESSES, [*common, *IMPLICIT_OPTIONS])
+    implicit = [*common, *IMPLICIT_OPTIONS, *implicit_options]
+    clients += _smtpd(SUBMISSIONS_PORT, SMTPD_PROCESSES, implicit)
     check = _smtpd(CHECK_PORT, CHECK_PROCESSES, [size_limit, *_CHECK_OPTIONS])
     return HEADER + _lines([*clients, *check]) + internal_services() + _lines(master_lines(services))
 

@@ -20,7 +20,7 @@ def service_account(pool: Pool) -> Object:
 def role(pool: Pool) -> Object:
     """Reading the routing table and exactly the Secrets of the spec."""
     rules = [_reading("configmaps", names.routing_name(pool.name))]
-    if secrets := secret_names(pool.name, pool.spec):
+    if secrets := secret_names(pool.name, pool.spec, pool.senders):
         rules.append(_reading("secrets", *secrets))
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",

@@ -26,3 +26,5 @@ class Pool:
     uid: str
     spec: SmtpPoolSpec
     images: Images
+    senders: tuple[str, ...] = ()
+    """Pools whose routes lead here."""

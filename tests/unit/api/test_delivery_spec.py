@@ -80,6 +80,31 @@ def test_every_secret_of_delivery_is_one_that_relays_may_read() -> None:
     assert secret_names("outbound", spec) == ("partner", "provider")
 
 
+def test_relays_may_read_the_login_of_their_pool_and_of_those_that_lead_here() -> None:
+    routes = [{"domain": "a.example", "pool": "bulk"}]
+    spec = SmtpPoolSpec.model_validate(
+        {
+            "submission": {"trustedNetworks": ["10.0.0.0/8"], "tls": {"mode": "None"}},
+            "delivery": {"routes": routes},
+        }
+    )
+    assert secret_names("outbound", spec, ["news"]) == ("news-login", "outbound-login")
+
+
+@pytest.mark.parametrize(
+    "beside", [{"host": "a"}, {"port": 25}, {"secretName": "a"}, {"tls": "Required"}], ids=str
+)
+def test_a_pool_stands_alone_in_its_route(beside: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="write pool alone"):
+        _delivery(**_routes({"domain": "a.example", "pool": "bulk"} | beside))
+
+
+@pytest.mark.parametrize("name", ["Bulk", "bulk.other", "1", "b-", "b" * 41])
+def test_a_pool_of_a_route_is_named_as_pools_are(name: str) -> None:
+    with pytest.raises(ValidationError):
+        _delivery(**_routes({"domain": "a.example", "pool": name}))
+
+
 @pytest.mark.parametrize("shown", ["b\u00fccher.example", ".\u0440\u0444", ""])
 def test_a_table_takes_a_domain_as_people_write_it(shown: str) -> None:
     assert DomainRoute(domain="a.example", unicode_domain=shown).unicode_domain == shown
@@ -97,6 +122,6 @@ def test_a_table_of_an_operator_that_knew_no_routes_means_none() -> None:
 
 
 def test_an_agent_ignores_what_a_later_operator_says_about_a_route() -> None:
-    route = {"domain": "a.example", "host": "bulk.mail.svc", "pool": "bulk"}
+    route = {"domain": "a.example", "host": "bulk.mail.svc", "later": "bulk"}
     table = DeliveryTable.model_validate({"queueLifetimeS": 60, "routes": [route]})
     assert table.routes[0].host == "bulk.mail.svc"

@@ -3,9 +3,10 @@
 from typing import Any
 
 from smtpfleet.controller.facts import Children, pool_facts
-from smtpfleet.controller.wanted import Live, Wanted, wanted
+from smtpfleet.controller.wanted import Live, Made, Wanted, wanted
 from smtpfleet.domain.plan import plan
 from smtpfleet.resources.certificate import Pair
+from smtpfleet.resources.login import Login
 from smtpfleet.resources.pool import Object, Pool
 from tests.unit.controller import objects
 from tests.unit.controller.objects import POOL, children, claim, deployment
@@ -59,8 +60,14 @@ def test_then_come_the_relays_and_last_the_balancers() -> None:
 
 def test_the_certificate_is_there_before_the_table_that_names_it() -> None:
     planned = plan(pool_facts(POOL, objects.stored(POOL), EMPTY, lambda _: None))
-    found = _names(wanted(POOL, planned, {}, Pair(certificate=b"c", key=b"k")))
+    found = _names(wanted(POOL, planned, {}, Made(pair=Pair(certificate=b"c", key=b"k"))))
     assert found[-2:] == ["Secret/outbound-tls", "ConfigMap/outbound-routing"]
+
+
+def test_the_login_at_other_pools_is_there_before_the_table_that_names_it() -> None:
+    planned = plan(pool_facts(POOL, objects.stored(POOL), EMPTY, lambda _: None))
+    found = _names(wanted(POOL, planned, {}, Made(login=Login("p" * 43))))
+    assert found[-2:] == ["Secret/outbound-login", "ConfigMap/outbound-routing"]
 
 
 def test_a_template_that_has_to_wait_is_marked() -> None:

@@ -4,6 +4,7 @@ import kopf
 
 from smtpfleet.cluster.kinds import CHILDREN, POD, POOL
 from smtpfleet.controller.watching import Seen, watch_settings, what
+from smtpfleet.domain.neighbours import Neighbour
 
 LABELS = {"smtpfleet.io/pool": "outbound", "app.kubernetes.io/managed-by": "smtpfleet"}
 
@@ -36,7 +37,10 @@ def test_kopf_never_marks_objects_with_the_name_it_shares_with_other_operators()
 
 def test_a_pools_event_is_about_itself_and_a_childs_about_its_pool() -> None:
     assert what(POOL, _event("MODIFIED", name="outbound")) == Seen(
-        "SmtpPool", "mail", "outbound", "u", "7", deleted=False
+        "SmtpPool", "mail", "outbound", "u", "7", deleted=False, neighbour=Neighbour("outbound")
+    )
+    assert what(POOL, _event("DELETED", name="outbound")) == Seen(
+        "SmtpPool", "mail", "outbound", "u", "7", deleted=True
     )
     assert what(POD, _event("DELETED", labels=LABELS)) == Seen(
         "Pod", "mail", "outbound", "u", "7", deleted=True

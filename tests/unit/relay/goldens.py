@@ -54,6 +54,7 @@ def table(
     postfix: dict[str, str] | None = None,
     tls: TlsMode = TlsMode.NONE,
     users: str = "",
+    pools: tuple[str, ...] = (),
 ) -> RoutingTable:
     """A table of the pool ``mail/outbound`` with one relay."""
     return RoutingTable(
@@ -66,6 +67,7 @@ def table(
             message_size_limit_bytes=25 * 2**20,
             tls=SubmissionTls(mode=tls, secret_name="outbound-tls"),
             authentication=SubmissionAuthentication(secret_name=users),
+            pools=pools,
         ),
         delivery=DeliveryTable(smarthost=smarthost, queue_lifetime_s=5 * 86400),
         postfix=postfix or {},
@@ -86,6 +88,7 @@ CONFIGURATIONS: Final[dict[str, Callable[[], Configuration]]] = {
     "users": lambda: render(
         table(tls=TlsMode.OPTIONAL, users="outbound-users"), HOST, Phase.OPEN, chain=CHAIN, scram=True
     ),
+    "pools": lambda: render(table(tls=TlsMode.OPTIONAL, pools=("news",)), HOST, Phase.OPEN, chain=CHAIN),
     "users-lacking-tls": lambda: render(
         table(tls=TlsMode.OPTIONAL, users="outbound-users"), HOST, Phase.OPEN
     ),

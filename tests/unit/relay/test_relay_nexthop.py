@@ -1,5 +1,6 @@
 """Next hops as services of Postfix: a level of TLS, who is believed, and credentials for one host alone."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,34 @@ def test_on_port_465_tls_begins_with_the_first_byte() -> None:
 def test_mail_for_a_host_never_falls_back_to_another_one() -> None:
     assert options(hop())["smtp_fallback_relay"] == ""
     assert "smtp_fallback_relay" not in options(NextHop(tls=DeliveryTls.REQUIRED))
+
+
+_SAID = "5.7.1 host bulk.mail.svc[10.96.0.7] said: 554 5.7.1 <a@b.example>: "
+
+
+@pytest.mark.parametrize(
+    ("outcome", "waits"),
+    [
+        ("5.7.0 host a[192.0.2.1] said: 530 5.7.0 Must issue a STARTTLS command first", True),
+        ("5.4.4 Host or domain name not found. Name service error for name=a type=A: Host not found", True),
+        ("5.4.4 unable to look up host bulk.mail.svc: Name or service not known", True),
+        (f"{_SAID}Recipient address rejected: Access denied (in reply to RCPT TO command)", True),
+        (f"{_SAID}Relay access denied (in reply to RCPT TO command)", True),
+        ("5.1.1 host a[192.0.2.1] said: 550 5.1.1 No such user", False),
+        ("5.7.1 host a[192.0.2.1] said: 554 5.7.1 Spam", False),
+        ("5.4.4 host a[192.0.2.1] said: 550 5.4.4 Host or domain name not found", False),
+    ],
+)
+def test_what_the_setup_is_to_blame_for_keeps_mail_waiting(outcome: str, waits: bool) -> None:
+    made = options(hop(secret="provider"), Credentials(login=LOGIN))["smtp_delivery_status_filter"]
+    rules = re.findall(r"/(\^5.*?\$\$)/ 4\$\$1", made)
+    assert len(rules) == 3
+    found = [re.search(rule.replace("$$", "$"), outcome, re.IGNORECASE) for rule in rules]
+    assert any(found) is waits
+
+
+def test_whoever_needs_no_login_may_deny_access_for_good() -> None:
+    assert "ccess denied" not in options(hop())["smtp_delivery_status_filter"]
 
 
 def test_what_differs_in_anything_has_a_service_of_its_own() -> None:

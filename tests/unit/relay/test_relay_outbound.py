@@ -119,6 +119,25 @@ def test_without_good_credentials_mail_waits(
     assert (trouble.problem, trouble.waiting) == (problem, True)
 
 
+def test_mail_waits_where_the_operator_says_so_and_goes_when_it_no_longer_does(stand: Stand) -> None:
+    stand.known.contents["outbound-login"] = GOOD
+    route = {
+        "domain": "a.example",
+        "host": "bulk.mail.svc",
+        "port": 465,
+        "tls": "Required",
+        "secretName": "outbound-login",
+    }
+    waiting = stand.ways(routes=[route | {"waits": "there is no pool bulk"}])
+    assert waiting.recipients
+    assert "/@a\\.example$/ retry:4.3.5 there is no pool bulk\n" in waiting.recipients.read_text()
+    assert parameters(waiting)["smtpd_reject_unlisted_recipient"] == "no"  # else smtpd answers 450
+    going = stand.ways(routes=[route])
+    assert going.recipients
+    assert going.recipients.read_text().endswith(":[bulk.mail.svc]:465\n")
+    assert (going.waiting, going.leads_elsewhere(waiting)) == (False, True)
+
+
 def test_a_relay_waits_for_the_first_credentials_but_not_for_ever(stand: Stand) -> None:
     stand.ways(smarthost=SMARTHOST)
     assert not stand.outbound.settled

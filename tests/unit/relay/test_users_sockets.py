@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from smtpfleet.api.routing import SubmissionAuthentication
+from smtpfleet.api.routing import SubmissionAuthentication, SubmissionTable
 from smtpfleet.relay.policy import GO_ON, LEAVE, serve
 from smtpfleet.relay.settings import Paths
 from smtpfleet.relay.users.book import UserBook
@@ -17,7 +17,11 @@ from smtpfleet.relay.users.limits import GONE, NOT_THEIRS
 from smtpfleet.relay.users.service import Users
 
 OWNER = (os.getuid(), os.getgid())
-WANTED = SubmissionAuthentication(secret_name="users")
+WANTED = SubmissionTable(
+    trusted_networks=(),
+    message_size_limit_bytes=1,
+    authentication=SubmissionAuthentication(secret_name="users"),
+)
 
 
 class Known:
@@ -91,7 +95,7 @@ async def test_a_user_logs_in_and_is_held_to_his_limits(paths: Paths) -> None:
 async def test_what_may_be_offered_stays_while_the_users_are_not_known(paths: Paths) -> None:
     served = await users(b"secret")
     assert served.scram
-    served.update(SubmissionAuthentication(secret_name="users"))
+    served.update(WANTED)
     assert served.scram
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,7 +10,8 @@ from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.routing import RelayRoute, RoutingTable
 from smtpfleet.domain.facts import Pool as PoolFacts
 from smtpfleet.domain.table import routing_table
-from smtpfleet.resources import access, balancer, budgets, certificate, policies, relay, routing
+from smtpfleet.resources import access, balancer, budgets, certificate, login, policies, relay, routing
+from smtpfleet.resources.login import Login
 from smtpfleet.resources.pool import Images, Object, Pool
 from smtpfleet.resources.pool_service import pool_service
 
@@ -46,8 +48,10 @@ PLACED: Final = {
     }
 }
 OBJECTS: Final[dict[str, Callable[[], Object]]] = {
+    "login-secret": lambda: login.login_secret(pool(), Login("p" * 43, "a certificate\n")),
     "service-account": lambda: access.service_account(pool()),
     "role": lambda: access.role(pool()),
+    "role-senders": lambda: access.role(replace(pool(), senders=("news",))),
     "role-binding": lambda: access.role_binding(pool()),
     "routing-config-map": lambda: routing.routing_config_map(pool(), table(pool())),
     "relay-deployment": lambda: relay.relay_deployment(pool(), "outbound-relay-0", ephemeral=False),

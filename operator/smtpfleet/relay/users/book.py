@@ -43,6 +43,23 @@ class Secrets(Protocol):
         """Why the newest content is not known."""
 
 
+class Accounts(Protocol):
+    """Everybody who may log in. What the methods mean, says :class:`UserBook`."""
+
+    @property
+    def users(self) -> Mapping[str, User]:
+        """The users, by name."""
+
+    def find(self, name: str) -> User | None:
+        """The user of a name; None: there is none."""
+
+    def decoy(self, name: str) -> Hash:
+        """A hash for a name that nobody has."""
+
+    def scram_key(self, name: str) -> ScramKey:
+        """The keys of a name."""
+
+
 class UnavailableError(Exception):
     """Nothing is known of this name now; it may be a user's. The client is to try again later."""
 
@@ -117,7 +134,7 @@ class UserBook:
         Raises:
             UnavailableError: the Secret, or the entry of this name, is not known now.
         """
-        user = self.find(name)
+        user = self.find(name) if self.enabled else None
         if user is not None and isinstance(user.hash, ScramKey):
             return user.hash
         like = self.decoy(name)

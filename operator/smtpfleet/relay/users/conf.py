@@ -18,18 +18,25 @@ CLASS: Final = "smtpfleet_users"
 _NOT_NOW: Final = "450 4.7.1 The users of this relay are not known now, try again later"
 
 
-def parameters(paths: Paths, *, users: bool, scram: bool) -> dict[str, str]:
-    """main.cf parameters. ``scram``: every user can log in by SCRAM, so it may be offered."""
-    if not users:
+def parameters(paths: Paths, *, users: bool, scram: bool, pools: bool = False) -> dict[str, str]:
+    """main.cf parameters.
+
+    Args:
+        paths: of the sockets.
+        users: the pool has users.
+        scram: every user can log in by SCRAM, so it may be offered.
+        pools: other pools log in. If nobody else does, :func:`pool_options` turn SASL on where they come in.
+    """
+    if not (users or pools):
         return {"smtpd_sasl_auth_enable": "no"}
     offered = [each for each in Mechanism if scram or each is not Mechanism.SCRAM_SHA_256]
     return {
-        "smtpd_sasl_auth_enable": "yes",
+        "smtpd_sasl_auth_enable": "yes" if users else "no",
         "smtpd_sasl_type": "dovecot",
         "smtpd_sasl_path": str(paths.auth_socket),
         "smtpd_sasl_security_options": "noanonymous, noplaintext",
         "smtpd_sasl_tls_security_options": "noanonymous",
-        "smtpd_sasl_mechanism_filter": ", ".join(offered),
+        "smtpd_sasl_mechanism_filter": ", ".join(offered if users else [Mechanism.SCRAM_SHA_256]),
         # Receivers need not know the names by which users log in.
         "smtpd_sasl_authenticated_header": "no",
         "smtpd_restriction_classes": CLASS,
@@ -37,6 +44,15 @@ def parameters(paths: Paths, *, users: bool, scram: bool) -> dict[str, str]:
         CLASS: f"check_policy_service {{ unix:{paths.limits_socket}, timeout=5s, try_limit=2,"
         f" {{ default_action = {_NOT_NOW} }} }}",
     }
+
+
+def pool_options(relay_restrictions: str, sender_restrictions: str) -> tuple[str, ...]:
+    """Of port 465 where other pools log in and there are no users: other clients and ports notice nothing."""
+    return (
+        "smtpd_sasl_auth_enable=yes",
+        f"{{ smtpd_relay_restrictions = {relay_restrictions} }}",
+        f"{{ smtpd_sender_restrictions = {sender_restrictions} }}",
+    )
 
 
 def with_door(parameters: Mapping[str, str], paths: Paths) -> dict[str, str]:

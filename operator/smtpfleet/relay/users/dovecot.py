@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from smtpfleet.relay.unixsocket import bind
-from smtpfleet.relay.users.book import UnavailableError, UserBook
+from smtpfleet.relay.users.book import Accounts, UnavailableError
 from smtpfleet.relay.users.judge import Judge, Verdict
 from smtpfleet.relay.users.mechanisms import (
     Challenge,
@@ -128,7 +128,7 @@ def _decoded(text: str) -> bytes:
         raise ProtocolError("a message that is not base64") from None
 
 
-async def serve(path: Path, judge: Judge, book: UserBook, *, owner: tuple[int, int]) -> asyncio.Server:
+async def serve(path: Path, judge: Judge, book: Accounts, *, owner: tuple[int, int]) -> asyncio.Server:
     """Answer on a UNIX socket that only ``owner`` (user, group) may use.
 
     Raises:
@@ -144,7 +144,7 @@ class Conversation(asyncio.Protocol):
     """With one smtpd process, which has one session and one exchange at a time."""
 
     def __init__(
-        self, judge: Judge, book: UserBook, *, nonce: Callable[[], str] = lambda: secrets.token_urlsafe(18)
+        self, judge: Judge, book: Accounts, *, nonce: Callable[[], str] = lambda: secrets.token_urlsafe(18)
     ) -> None:
         self._judge, self._book, self._nonce = judge, book, nonce
         self._buffer = b""

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Final
 
-from smtpfleet.relay.users.book import UnavailableError, UserBook
+from smtpfleet.relay.users.book import Accounts, UnavailableError
 from smtpfleet.relay.users.mechanisms import Password, Proof
 from smtpfleet.relay.users.throttle import Throttle
 from smtpfleet.relay.users.verifier import BusyError, Verifier
@@ -42,19 +42,22 @@ class Judge:
     Args:
         clock: seconds that only ever grow.
         pause: sleeps.
+        exempt: whether nobody can guess the password of this name, so that its attempts are not slowed down.
     """
 
     def __init__(
         self,
-        book: UserBook,
+        book: Accounts,
         verifier: Verifier,
         *,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        exempt: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.counts: Counter[str] = Counter()
         """Attempts by verdict."""
         self._book, self._verifier, self._clock, self._pause = book, verifier, clock, pause
+        self._exempt = exempt
         self._throttle = Throttle()
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
         self._generation = 0
@@ -104,6 +107,8 @@ class Judge:
         return verdict
 
     async def _judged(self, name: str, address: str, is_right: Callable[[], Awaitable[bool]]) -> Verdict:
+        if self._exempt(name):
+            return await self._not_counted(is_right)
         began_s = self._clock()
         delay_s = self._throttle.admit(address, name, began_s)
         if delay_s is None:
@@ -125,6 +130,15 @@ class Judge:
         self._throttle.failed(address, name, self._clock())
         held = await self._hold(began_s + delay_s + FAILURE_S - self._clock())
         return Verdict.REJECTED if held else Verdict.DEFERRED
+
+    async def _not_counted(self, is_right: Callable[[], Awaitable[bool]]) -> Verdict:
+        """Whatever others do behind the same address or under this name changes nothing."""
+        try:
+            if await is_right():
+                return Verdict.ACCEPTED
+        except (UnavailableError, BusyError):
+            return Verdict.DEFERRED
+        return Verdict.REJECTED if await self._hold(FAILURE_S) else Verdict.DEFERRED
 
     async def _is_right(self, claim: Password) -> bool:
         user = self._book.find(claim.name)

@@ -14,7 +14,7 @@ from typing import Final
 
 from smtpfleet.api.routing import RouteState, RoutingTable
 from smtpfleet.relay.policy import GO_ON, attributes
-from smtpfleet.relay.users.book import UnavailableError, UserBook
+from smtpfleet.relay.users.book import Accounts, UnavailableError
 from smtpfleet.relay.users.entry import User
 from smtpfleet.relay.users.saslprep import prepared
 
@@ -58,7 +58,7 @@ class Limits:
 
     def __init__(
         self,
-        book: UserBook,
+        book: Accounts,
         table: Callable[[], RoutingTable | None],
         *,
         clock: Callable[[], float] = time.monotonic,

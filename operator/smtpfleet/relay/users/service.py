@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 
-from smtpfleet.api.routing import RoutingTable, SubmissionAuthentication
+from smtpfleet.api.routing import RoutingTable, SubmissionTable
 from smtpfleet.relay import policy
 from smtpfleet.relay.settings import Paths
 from smtpfleet.relay.users import dovecot
@@ -11,6 +11,7 @@ from smtpfleet.relay.users.book import Secrets, UserBook
 from smtpfleet.relay.users.door import Door
 from smtpfleet.relay.users.judge import Judge
 from smtpfleet.relay.users.limits import Limits
+from smtpfleet.relay.users.pools import Everybody, PoolBook
 from smtpfleet.relay.users.verifier import Verifier
 
 
@@ -24,9 +25,11 @@ class Users:
 
     def __init__(self, book: UserBook, secrets: Secrets, table: Callable[[], RoutingTable | None]) -> None:
         self.book, self._secrets = book, secrets
+        self._pools = PoolBook()
+        self._everybody = Everybody(book, self._pools)
         self._verifier = Verifier()
-        self._judge = Judge(book, self._verifier)
-        self._limits = Limits(book, table)
+        self._judge = Judge(self._everybody, self._verifier, exempt=self._pools.__contains__)
+        self._limits = Limits(self._everybody, table)
         self._door = Door(table, self._judge.only_guesses)
         self._scram = False
 
@@ -40,10 +43,11 @@ class Users:
         """Attempts to log in, by what the client was told."""
         return dict(self._judge.counts)
 
-    def update(self, wanted: SubmissionAuthentication) -> None:
-        """Take what is known of the Secret now."""
-        if self.book.update(wanted, self._secrets):
-            self._verifier.keep(frozenset(self.book.users.values()))
+    def update(self, submission: SubmissionTable) -> None:
+        """Take what is known of the Secrets now."""
+        others_changed = self._pools.update(submission.pools, self._secrets)
+        if self.book.update(submission.authentication, self._secrets) or others_changed:
+            self._verifier.keep(frozenset(self._everybody.users.values()))
             self._limits.keep()
             self._judge.forget()
             if self.book.users:
@@ -56,7 +60,7 @@ class Users:
             OSError: a socket cannot be made.
         """
         stack.callback(self._verifier.close)
-        logins = await dovecot.serve(paths.auth_socket, self._judge, self.book, owner=owner)
+        logins = await dovecot.serve(paths.auth_socket, self._judge, self._everybody, owner=owner)
         stack.callback(logins.close)
         messages = await policy.serve_answers(paths.limits_socket, lambda: self._limits.answer, owner=owner)
         stack.callback(messages.close)

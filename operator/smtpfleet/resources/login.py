@@ -1,0 +1,49 @@
+"""The Secret with a pool's login at the pools that its routes lead to."""
+
+import base64
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from smtpfleet.api import names
+from smtpfleet.resources.marks import metadata
+from smtpfleet.resources.pool import Object, Pool
+
+PASSWORD_BYTES: Final = 32
+_LENGTH: Final = 43
+"""Characters that so many bytes take in base64 for URLs."""
+_PASSWORD: Final = "password"  # noqa: S105 - a key, not a password
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A password, and the certificates (PEM) of the pools where it is used. The password is in no representation."""
+
+    password: str = field(repr=False)
+    authorities: str = ""
+
+
+def login_secret(pool: Pool, login: Login) -> Object:
+    """The Secret, in the form that ``delivery.secretName`` has."""
+    data = {
+        "username": names.login_user(pool.name),
+        _PASSWORD: login.password,
+        **({"ca.crt": login.authorities} if login.authorities else {}),
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(pool, names.login_name(pool.name)),
+        "type": "kubernetes.io/basic-auth",
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
+    }
+
+
+def stored_password(live: Object | None) -> str | None:
+    """The password in such a Secret; None if there is none that can be used."""
+    data = (live or {}).get("data") or {}
+    try:
+        password = base64.b64decode(data[_PASSWORD], validate=True).decode("ascii")
+    except (KeyError, ValueError):
+        return None
+    return password if re.fullmatch(rf"[A-Za-z0-9_-]{{{_LENGTH}}}", password) else None
