@@ -30,7 +30,7 @@ from smtpfleet.api.dkim import KeyAlgorithm
 from smtpfleet.controller.dkimkeys import current_key
 
 LIVE_S = 90
-RATE, COUNT = 40, 400
+RATE, COUNT = 25, 250
 SECRET = "brought"
 # mailcheck's generator writes From: sender@example.com.
 BROUGHT = {"domain": "example.com", "selector": "s1", "secretName": SECRET}

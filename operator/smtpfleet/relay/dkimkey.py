@@ -121,8 +121,7 @@ def public_key(output: str) -> PublicKey:
 
 
 def _for_signer(pem: str, algorithm: KeyAlgorithm) -> str:
-    """An RSA key as base64 of its DER: opendkim reads its key for each message, and PEM takes OpenSSL three times as
-    long (measured). Of Ed25519 keys it knows PEM only."""
+    """An RSA key as base64 of its DER: opendkim decodes its key for each message. Of Ed25519 keys it knows PEM only."""
     return _body(pem) if algorithm is KeyAlgorithm.RSA else pem.strip() + "\n"
 
 
