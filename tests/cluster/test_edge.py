@@ -1,10 +1,11 @@
 """The edge of a pool: real clients, clients that may not relay, smugglers, and hostile ones, each as a table of data.
 
-The pool trusts one address, from which this machine's programs come inside the cluster's network. Node ``n1`` is a
-stranger. docs/clients.md and docs/security.md show the tables.
+The pool trusts one address, from which this machine's programs come inside the cluster's network, and has users. Node
+``n1`` is a stranger. docs/clients.md and docs/security.md show the tables.
 """
 
 import base64
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,16 +23,19 @@ from scenario.load import ROOT, Load, Shape
 from scenario.stage import Stage
 from smtpfleet.api import names
 from smtpfleet.controller.selfsigned import make
-from tests.cluster.edge import open_relay
+from tests.cluster.edge import logins, open_relay
+from tests.cluster.edge.logins import LOGINS, Login
 from tests.cluster.edge.open_relay import ATTEMPTS, Attempt
 from tests.cluster.edge.smuggling import ENDS, TAKEN, End, Transfer, misread, smuggled, smuggler
 from tests.cluster.edge.ways import WAYS
 from tests.conformance import table
 from tests.conformance.clients import CLIENTS, Client
 from tests.conformance.drive import Outcome
+from tests.conformance.features import MECHANISMS
 
 STRANGER = "n1"
 LIMIT_BYTES = 10 * 2**20
+USERS = "outbound-users"
 RELAY_PORTS = (names.SMTP_PORT, names.SUBMISSION_PORT, names.SUBMISSIONS_PORT)
 
 
@@ -51,10 +55,15 @@ def edge(local: Local) -> Iterator[Edge]:
         kube=local.kube, namespace=f"edge-{uuid4().hex[:6]}", sink_image=local.images["sink"]
     ) as stage:
         trusted = _own_address(stage)
+        _store_users(stage)
         stage.pool(
             replicas=1,
             balancing={"replicas": 1},
-            submission={"trustedNetworks": [f"{trusted}/32"], "messageSizeLimit": "10Mi"},
+            submission={
+                "trustedNetworks": [f"{trusted}/32"],
+                "messageSizeLimit": "10Mi",
+                "authentication": {"secretName": USERS},
+            },
         )
         yield Edge(
             stage=stage,
@@ -62,6 +71,22 @@ def edge(local: Local) -> Iterator[Edge]:
             address=stage.address(),
             name=f"outbound.{stage.namespace}.svc.cluster.local",
         )
+
+
+def _store_users(stage: Stage) -> None:
+    users = {
+        f"{client.name}.{mechanism.lower()}": table.PASSWORD
+        for client in CLIENTS
+        for mechanism in MECHANISMS.values()
+    }
+    stage.kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": USERS, "namespace": stage.namespace},
+            "stringData": users | {logins.USER: logins.ENTRY},
+        }
+    )
 
 
 def _own_address(stage: Stage) -> str:
@@ -74,12 +99,13 @@ def _own_address(stage: Stage) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Conformance:
-    """One run of the clients: what each case came to, and the accounting of all of them."""
+    """One run of the clients: what each case came to, the accounting of all of them, and which user logged in how."""
 
     cases: list[table.Case]
     outcomes: dict[str, Outcome]
     verdict: Verdict
     missing: dict[str, str]
+    logged_in: set[tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +124,27 @@ def conformance(
     place.ca.write_bytes(base64.b64decode(secret["data"]["ca.crt"]))
     place.other_ca.write_bytes(make([edge.name], now=datetime.now(UTC)).certificate)
     cases = table.cases(clients)
-    outcomes = table.submit(edge.stage.kube, place, cases, files)
+    outcomes = table.submit(edge.stage.kube, place, [case for case in cases if not case.user], files)
+    outcomes |= table.submit(
+        edge.stage.kube, place, [case for case in cases if case.user], files, source=STRANGER
+    )
     attempts = table.attempts(cases, outcomes, place.host)
     ids = {attempt.id for attempt in attempts}
     arrived = [arrival for arrival in edge.stage.wait_drained(attempts) if arrival.id in ids]
-    return Conformance(cases=cases, outcomes=outcomes, verdict=check(attempts, arrived), missing=missing)
+    return Conformance(
+        cases=cases,
+        outcomes=outcomes,
+        verdict=check(attempts, arrived),
+        missing=missing,
+        logged_in=_logged_in(edge.stage),
+    )
+
+
+def _logged_in(stage: Stage) -> set[tuple[str, str]]:
+    """Which user handed in mail after which mechanism, as Postfix logs it."""
+    log = stage.kube.run("logs", stage.pods("relay")[0].name, "-n", stage.namespace, "--tail=-1")
+    found = re.findall(r"client=[^\"]*, sasl_method=([^,]+), sasl_username=([^\",]+)", log)
+    return {(user, mechanism) for mechanism, user in found}
 
 
 @pytest.mark.parametrize("client", [pytest.param(client, id=client.name) for client in CLIENTS])
@@ -114,6 +156,7 @@ def test_a_real_client_submits_as_the_table_says(conformance: Conformance, clien
         pytest.skip("run by `make conformance`")
     found = {case.name: table.wrong(case, conformance.outcomes[case.name]) for case in mine}
     assert {name: why for name, why in found.items() if why} == {}
+    assert {(case.user, case.mechanism) for case in mine if case.user} <= conformance.logged_in
 
 
 def test_what_real_clients_were_acknowledged_arrived_once_and_unchanged(conformance: Conformance) -> None:
@@ -140,10 +183,28 @@ def test_a_stranger_may_not_relay(attempted: dict[str, Answer], attempt: Attempt
         assert codes[-1] in {"503", "554"}, way.name  # the answer to DATA
 
 
+@pytest.fixture(scope="module")
+def logging_in(edge: Edge) -> dict[str, Answer]:
+    conversations = [
+        way.to(edge.address, login.title, *login.steps, line("DATA"))
+        for login in LOGINS
+        for way in login.ways
+    ]
+    return hold(edge.stage.kube, conversations, source=STRANGER)
+
+
+@pytest.mark.parametrize("login", [pytest.param(login, id=login.title) for login in LOGINS])
+def test_who_does_not_log_in_as_he_should_may_not_relay(logging_in: dict[str, Answer], login: Login) -> None:
+    for way in login.ways:
+        codes = logging_in[f"{login.title} | {way.name}"].codes[way.replies :]
+        assert codes[: len(login.codes)] == login.codes, way.name
+        assert codes[-1] in {"503", "530", "554"}, way.name  # the answer to DATA
+
+
 def test_a_relay_refuses_a_stranger_who_comes_directly(edge: Edge) -> None:
     relay = edge.stage.address("outbound-relay-0")
     sessions = [
-        (attempt.answer, attempt.conversation(relay, port, implicit=port == names.SUBMISSIONS_PORT))
+        (attempt.answer, attempt.conversation(relay, port))
         for attempt in open_relay.direct(edge.trusted)
         for port in RELAY_PORTS
     ]
@@ -154,7 +215,7 @@ def test_a_relay_refuses_a_stranger_who_comes_directly(edge: Edge) -> None:
             assert answer.closed, conversation.name
             assert not {"220", "250", "354"} & set(answer.codes), answer
         else:
-            assert answer.codes == ("220", "250", "250", wanted, "554"), conversation.name
+            assert answer.codes[-4:] == ("250", "250", wanted, "554"), conversation.name
 
 
 def test_the_check_port_takes_no_mail(edge: Edge) -> None:
@@ -200,9 +261,10 @@ def _is_wide(rule: dict[str, object]) -> bool:
 
 
 def test_nothing_of_all_this_has_arrived(
-    edge: Edge, attempted: dict[str, Answer], conformance: Conformance
+    edge: Edge, attempted: dict[str, Answer], logging_in: dict[str, Answer], conformance: Conformance
 ) -> None:
     assert attempted
+    assert logging_in
     edge.stage.wait_drained([])
     known = {case.letter.id for case in conformance.cases}
     assert {arrival.id for arrival in edge.stage.arrivals()} - known == set()
