@@ -8,7 +8,9 @@ import base64
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -17,6 +19,7 @@ import pytest
 
 from mailcheck.checker import Verdict, check
 from scenario.cluster import Local
+from scenario.connections import Plan, connect
 from scenario.conversation import Answer, Conversation, Step, hold, line
 from scenario.hostile import attacks, slow
 from scenario.load import ROOT, Load, Shape
@@ -36,6 +39,9 @@ from tests.conformance.features import MECHANISMS
 STRANGER = "n1"
 LIMIT_BYTES = 10 * 2**20
 USERS = "outbound-users"
+HALF = 100
+"""Of the sessions of one port of a relay: what somebody who is not trusted gets."""
+TOO_MANY = 20
 RELAY_PORTS = (names.SMTP_PORT, names.SUBMISSION_PORT, names.SUBMISSIONS_PORT)
 
 
@@ -330,8 +336,11 @@ def test_hostile_sessions_end_as_documented_and_others_notice_nothing(edge: Edge
     hostile = attacks(LIMIT_BYTES)
     sessions = [attack.on(edge.address) for attack in hostile]
     sessions += [attack.on(edge.address, number=n, patience_s=12) for attack in slow() for n in range(5)]
-    answers = hold(edge.stage.kube, sessions)
+    with ThreadPoolExecutor(1) as threads:
+        idle = threads.submit(connect, edge.stage.kube, _idle(edge))
+        answers = hold(edge.stage.kube, sessions)
     others = load.finish()
+    assert Counter(session.code for session in idle.result()) == {220: HALF, 421: TOO_MANY}
     for attack in hostile:
         answer = answers[f"{attack.title} | 0"]
         assert attack.closes in {None, answer.closed}, (attack.title, answer)
@@ -343,6 +352,13 @@ def test_hostile_sessions_end_as_documented_and_others_notice_nothing(edge: Edge
     arrived = edge.stage.wait_drained(others)
     assert check(others, [arrival for arrival in arrived if arrival.id in ids]).ok
     assert [arrival.id for arrival in arrived if not arrival.id] == []
+
+
+def _idle(edge: Edge) -> Plan:
+    """More sessions of one stranger than he may have, all at the same time."""
+    sessions = HALF + TOO_MANY
+    relay = f"{edge.stage.address('outbound-relay-0')}:{names.SUBMISSION_PORT}"
+    return Plan(target=relay, clients=["198.51.100.1"] * sessions, at_once=sessions, hold_s=12.0)
 
 
 def test_a_client_cannot_renegotiate_tls(edge: Edge) -> None:

@@ -210,8 +210,6 @@ def owned(
                 # Last: it counts messages.
                 conf.sender_restriction(users=users),
             ),
-            # Limits per client belong to the balancers, which see the whole pool.
-            "smtpd_client_connection_count_limit": "0",
             "message_size_limit": str(_queue_file_bytes(size_bytes)),
             "queue_minfree": str(minfree_bytes(table)),
         }
