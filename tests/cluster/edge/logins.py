@@ -93,7 +93,7 @@ LOGINS: Final = (
     _said("a user as nobody (`<>`)", (_RIGHT, "235"), ("MAIL FROM:<>", "553"), (RCPT, "503")),
     Login(
         title="a message behind `AUTH`, before its reply",
-        steps=(Step(send=f"{_RIGHT}\r\n{_OWN}\r\n{RCPT}\r\n".encode()), Step()),
-        codes=("554",),
+        steps=(Step(send=f"{_WRONG}\r\n{_OWN}\r\n{RCPT}\r\n".encode(), replies=3),),
+        codes=("535", "250", "554"),
     ),
 )  # fmt: skip
