@@ -5,9 +5,7 @@ The pool trusts one address, from which this machine's programs come inside the 
 """
 
 import base64
-import re
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,37 +20,25 @@ from scenario.cluster import Local
 from scenario.connections import Plan, connect
 from scenario.conversation import Answer, Conversation, Step, hold, line
 from scenario.hostile import attacks, slow
-from scenario.load import ROOT, Load, Shape
+from scenario.load import Load, Shape
 from scenario.stage import Stage
 from smtpfleet.api import names
 from smtpfleet.controller.selfsigned import make
-from tests.cluster.edge import logins, open_relay
+from tests.cluster.edge import open_relay
 from tests.cluster.edge.logins import LOGINS, Login
 from tests.cluster.edge.open_relay import ATTEMPTS, Attempt
+from tests.cluster.edge.pool import LIMIT_BYTES, Edge, logged_in, made
 from tests.cluster.edge.smuggling import ENDS, TAKEN, End, Transfer, misread, smuggled, smuggler
 from tests.cluster.edge.ways import WAYS
 from tests.conformance import table
 from tests.conformance.clients import CLIENTS, Client
 from tests.conformance.drive import Outcome
-from tests.conformance.features import MECHANISMS
 
 STRANGER = "n1"
-LIMIT_BYTES = 10 * 2**20
-USERS = "outbound-users"
 HALF = 100
 """Of the sessions of one port of a relay: what somebody who is not trusted gets."""
 TOO_MANY = 20
 RELAY_PORTS = (names.SMTP_PORT, names.SUBMISSION_PORT, names.SUBMISSIONS_PORT)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Edge:
-    """The stage, the one address that its pool trusts, the pool's address and name."""
-
-    stage: Stage
-    trusted: str
-    address: str
-    name: str
 
 
 @pytest.fixture(scope="module")
@@ -60,47 +46,7 @@ def edge(local: Local) -> Iterator[Edge]:
     with Stage(
         kube=local.kube, namespace=f"edge-{uuid4().hex[:6]}", sink_image=local.images["sink"]
     ) as stage:
-        trusted = _own_address(stage)
-        _store_users(stage)
-        stage.pool(
-            replicas=1,
-            balancing={"replicas": 1},
-            submission={
-                "trustedNetworks": [f"{trusted}/32"],
-                "messageSizeLimit": "10Mi",
-                "authentication": {"secretName": USERS},
-            },
-        )
-        yield Edge(
-            stage=stage,
-            trusted=trusted,
-            address=stage.address(),
-            name=f"outbound.{stage.namespace}.svc.cluster.local",
-        )
-
-
-def _store_users(stage: Stage) -> None:
-    users = {
-        f"{client.name}.{mechanism.lower()}": table.PASSWORD
-        for client in CLIENTS
-        for mechanism in MECHANISMS.values()
-    }
-    stage.kube.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": USERS, "namespace": stage.namespace},
-            "stringData": users | {logins.USER: logins.ENTRY},
-        }
-    )
-
-
-def _own_address(stage: Stage) -> str:
-    program = f"from tests.cluster.edge.open_relay import own_address; print(own_address('{stage.address('sink')}'))"
-    done = subprocess.run(
-        stage.kube.inside([sys.executable, "-c", program]), cwd=ROOT, capture_output=True, text=True, check=True
-    )  # fmt: skip
-    return done.stdout.strip()
+        yield made(stage)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +76,11 @@ def conformance(
     place.ca.write_bytes(base64.b64decode(secret["data"]["ca.crt"]))
     place.other_ca.write_bytes(make([edge.name], now=datetime.now(UTC)).certificate)
     cases = table.cases(clients)
-    outcomes = table.submit(edge.stage.kube, place, [case for case in cases if not case.user], files)
-    outcomes |= table.submit(
-        edge.stage.kube, place, [case for case in cases if case.user], files, source=STRANGER
-    )
+    trusted, users = ([case for case in cases if bool(case.user) is has] for has in (False, True))
+    with ThreadPoolExecutor(2) as threads:
+        inside = threads.submit(table.submit, edge.stage.kube, place, trusted, files)
+        outside = threads.submit(table.submit, edge.stage.kube, place, users, files, source=STRANGER)
+    outcomes = inside.result() | outside.result()
     attempts = table.attempts(cases, outcomes, place.host)
     ids = {attempt.id for attempt in attempts}
     arrived = [arrival for arrival in edge.stage.wait_drained(attempts) if arrival.id in ids]
@@ -142,15 +89,8 @@ def conformance(
         outcomes=outcomes,
         verdict=check(attempts, arrived),
         missing=missing,
-        logged_in=_logged_in(edge.stage),
+        logged_in=logged_in(edge.stage),
     )
-
-
-def _logged_in(stage: Stage) -> set[tuple[str, str]]:
-    """Which user handed in mail after which mechanism, as Postfix logs it."""
-    log = stage.kube.run("logs", stage.pods("relay")[0].name, "-n", stage.namespace, "--tail=-1")
-    found = re.findall(r"client=[^\"]*, sasl_method=([^,]+), sasl_username=([^\",]+)", log)
-    return {(user, mechanism) for mechanism, user in found}
 
 
 @pytest.mark.parametrize("client", [pytest.param(client, id=client.name) for client in CLIENTS])

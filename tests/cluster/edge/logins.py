@@ -68,7 +68,10 @@ LOGINS: Final = (
     _said("`AUTH` in clear, port 587", (_RIGHT, "530"), (MAIL, "530"), (RCPT, "530"), ways=(_587,)),
     _injected("`STARTTLS` with `AUTH` behind it", _25, f"STARTTLS\r\n{_RIGHT}\r\n", "220", "250", "250", "554"),
     _injected(
-        "the same, port 587", _587, f"STARTTLS\r\n{_RIGHT}\r\n{_OWN}\r\n{RCPT}\r\n", "220", "250", "250", "554"
+        "`STARTTLS` with `AUTH` and a message behind it",
+        _587,
+        f"STARTTLS\r\n{_RIGHT}\r\n{_OWN}\r\n{RCPT}\r\n",
+        "220", "250", "250", "554",
     ),
     _refused("a wrong password", (_WRONG, "535")),
     _refused("a wrong password by `LOGIN`", ("AUTH LOGIN", "334"), (_base64(USER), "334"), (_base64("wrong"), "535")),
