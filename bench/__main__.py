@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from bench import backups, balancing, dkim, failover, footprint, hostile, throughput, users
+from bench import backups, balancing, dkim, failover, footprint, hostile, idle, throughput, users
 from bench.report import Report, Series, describe_machine, render_report, write_json
 from scenario.cluster import Local, current, install
 from scenario.load import ROOT
@@ -260,6 +260,24 @@ def _dkim(local: Local, runs: int) -> Report:
         clients=throughput.CLIENTS,
         seconds=throughput.SECONDS,
         size="2 KiB",
+    )
+
+
+def _idle(local: Local, runs: int) -> Report:
+    with _stage(local) as stage:
+        cases = idle.measure(stage, runs=runs)
+    series = []
+    for case in cases:
+        series += [
+            Series(name=f"{case.name}: others refused or unanswered", unit="%", values=tuple(case.errors)),
+            Series(name=f"{case.name}: the last of them", unit="s", values=tuple(case.last_error_s)),
+        ]
+    return _report(
+        "Idle sessions: how long they keep others out",
+        series,
+        idle=idle.IDLE,
+        rate=f"{idle.RATE}/s",
+        patience=f"{idle.PATIENCE_S} s",
         relays=1,
     )
 
@@ -274,6 +292,7 @@ BENCHMARKS: Final[dict[str, Callable[[Local, int], Report]]] = {
     "balancing": _balancing,
     "guessing": _guessing,
     "hostile": _hostile,
+    "idle": _idle,
 }
 
 if __name__ == "__main__":

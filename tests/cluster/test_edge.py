@@ -1,13 +1,14 @@
 """The edge of a pool: real clients, clients that may not relay, smugglers, and hostile ones, each as a table of data.
 
-The pool trusts one address, from which this machine's programs come inside the cluster's network. Node ``n1`` is a
-stranger. docs/clients.md and docs/security.md show the tables.
+The pool trusts one address, from which this machine's programs come inside the cluster's network, and has users. Node
+``n1`` is a stranger. docs/clients.md and docs/security.md show the tables.
 """
 
 import base64
 import subprocess
-import sys
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -16,14 +17,17 @@ import pytest
 
 from mailcheck.checker import Verdict, check
 from scenario.cluster import Local
+from scenario.connections import Plan, connect
 from scenario.conversation import Answer, Conversation, Step, hold, line
 from scenario.hostile import attacks, slow
-from scenario.load import ROOT, Load, Shape
+from scenario.load import Load, Shape
 from scenario.stage import Stage
 from smtpfleet.api import names
 from smtpfleet.controller.selfsigned import make
 from tests.cluster.edge import open_relay
+from tests.cluster.edge.logins import LOGINS, Login
 from tests.cluster.edge.open_relay import ATTEMPTS, Attempt
+from tests.cluster.edge.pool import LIMIT_BYTES, Edge, logged_in, made
 from tests.cluster.edge.smuggling import ENDS, TAKEN, End, Transfer, misread, smuggled, smuggler
 from tests.cluster.edge.ways import WAYS
 from tests.conformance import table
@@ -31,18 +35,10 @@ from tests.conformance.clients import CLIENTS, Client
 from tests.conformance.drive import Outcome
 
 STRANGER = "n1"
-LIMIT_BYTES = 10 * 2**20
+HALF = 100
+"""Of the sessions of one port of a relay: what somebody who is not trusted gets."""
+TOO_MANY = 20
 RELAY_PORTS = (names.SMTP_PORT, names.SUBMISSION_PORT, names.SUBMISSIONS_PORT)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Edge:
-    """The stage, the one address that its pool trusts, the pool's address and name."""
-
-    stage: Stage
-    trusted: str
-    address: str
-    name: str
 
 
 @pytest.fixture(scope="module")
@@ -50,36 +46,18 @@ def edge(local: Local) -> Iterator[Edge]:
     with Stage(
         kube=local.kube, namespace=f"edge-{uuid4().hex[:6]}", sink_image=local.images["sink"]
     ) as stage:
-        trusted = _own_address(stage)
-        stage.pool(
-            replicas=1,
-            balancing={"replicas": 1},
-            submission={"trustedNetworks": [f"{trusted}/32"], "messageSizeLimit": "10Mi"},
-        )
-        yield Edge(
-            stage=stage,
-            trusted=trusted,
-            address=stage.address(),
-            name=f"outbound.{stage.namespace}.svc.cluster.local",
-        )
-
-
-def _own_address(stage: Stage) -> str:
-    program = f"from tests.cluster.edge.open_relay import own_address; print(own_address('{stage.address('sink')}'))"
-    done = subprocess.run(
-        stage.kube.inside([sys.executable, "-c", program]), cwd=ROOT, capture_output=True, text=True, check=True
-    )  # fmt: skip
-    return done.stdout.strip()
+        yield made(stage)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conformance:
-    """One run of the clients: what each case came to, and the accounting of all of them."""
+    """One run of the clients: what each case came to, the accounting of all of them, and which user logged in how."""
 
     cases: list[table.Case]
     outcomes: dict[str, Outcome]
     verdict: Verdict
     missing: dict[str, str]
+    logged_in: set[tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +76,21 @@ def conformance(
     place.ca.write_bytes(base64.b64decode(secret["data"]["ca.crt"]))
     place.other_ca.write_bytes(make([edge.name], now=datetime.now(UTC)).certificate)
     cases = table.cases(clients)
-    outcomes = table.submit(edge.stage.kube, place, cases, files)
+    trusted, users = ([case for case in cases if bool(case.user) is has] for has in (False, True))
+    with ThreadPoolExecutor(2) as threads:
+        inside = threads.submit(table.submit, edge.stage.kube, place, trusted, files)
+        outside = threads.submit(table.submit, edge.stage.kube, place, users, files, source=STRANGER)
+    outcomes = inside.result() | outside.result()
     attempts = table.attempts(cases, outcomes, place.host)
     ids = {attempt.id for attempt in attempts}
     arrived = [arrival for arrival in edge.stage.wait_drained(attempts) if arrival.id in ids]
-    return Conformance(cases=cases, outcomes=outcomes, verdict=check(attempts, arrived), missing=missing)
+    return Conformance(
+        cases=cases,
+        outcomes=outcomes,
+        verdict=check(attempts, arrived),
+        missing=missing,
+        logged_in=logged_in(edge.stage),
+    )
 
 
 @pytest.mark.parametrize("client", [pytest.param(client, id=client.name) for client in CLIENTS])
@@ -114,6 +102,7 @@ def test_a_real_client_submits_as_the_table_says(conformance: Conformance, clien
         pytest.skip("run by `make conformance`")
     found = {case.name: table.wrong(case, conformance.outcomes[case.name]) for case in mine}
     assert {name: why for name, why in found.items() if why} == {}
+    assert {(case.user, case.mechanism) for case in mine if case.user} <= conformance.logged_in
 
 
 def test_what_real_clients_were_acknowledged_arrived_once_and_unchanged(conformance: Conformance) -> None:
@@ -140,10 +129,28 @@ def test_a_stranger_may_not_relay(attempted: dict[str, Answer], attempt: Attempt
         assert codes[-1] in {"503", "554"}, way.name  # the answer to DATA
 
 
+@pytest.fixture(scope="module")
+def logging_in(edge: Edge) -> dict[str, Answer]:
+    conversations = [
+        way.to(edge.address, login.title, *login.steps, line("DATA"))
+        for login in LOGINS
+        for way in login.ways
+    ]
+    return hold(edge.stage.kube, conversations, source=STRANGER)
+
+
+@pytest.mark.parametrize("login", [pytest.param(login, id=login.title) for login in LOGINS])
+def test_who_does_not_log_in_as_he_should_may_not_relay(logging_in: dict[str, Answer], login: Login) -> None:
+    for way in login.ways:
+        codes = logging_in[f"{login.title} | {way.name}"].codes[way.replies :]
+        assert codes[: len(login.codes)] == login.codes, way.name
+        assert codes[-1] in {"503", "530", "554"}, way.name  # the answer to DATA
+
+
 def test_a_relay_refuses_a_stranger_who_comes_directly(edge: Edge) -> None:
     relay = edge.stage.address("outbound-relay-0")
     sessions = [
-        (attempt.answer, attempt.conversation(relay, port, implicit=port == names.SUBMISSIONS_PORT))
+        (attempt.answer, attempt.conversation(relay, port))
         for attempt in open_relay.direct(edge.trusted)
         for port in RELAY_PORTS
     ]
@@ -154,7 +161,7 @@ def test_a_relay_refuses_a_stranger_who_comes_directly(edge: Edge) -> None:
             assert answer.closed, conversation.name
             assert not {"220", "250", "354"} & set(answer.codes), answer
         else:
-            assert answer.codes == ("220", "250", "250", wanted, "554"), conversation.name
+            assert answer.codes[-4:] == ("250", "250", wanted, "554"), conversation.name
 
 
 def test_the_check_port_takes_no_mail(edge: Edge) -> None:
@@ -200,9 +207,10 @@ def _is_wide(rule: dict[str, object]) -> bool:
 
 
 def test_nothing_of_all_this_has_arrived(
-    edge: Edge, attempted: dict[str, Answer], conformance: Conformance
+    edge: Edge, attempted: dict[str, Answer], logging_in: dict[str, Answer], conformance: Conformance
 ) -> None:
     assert attempted
+    assert logging_in
     edge.stage.wait_drained([])
     known = {case.letter.id for case in conformance.cases}
     assert {arrival.id for arrival in edge.stage.arrivals()} - known == set()
@@ -268,8 +276,11 @@ def test_hostile_sessions_end_as_documented_and_others_notice_nothing(edge: Edge
     hostile = attacks(LIMIT_BYTES)
     sessions = [attack.on(edge.address) for attack in hostile]
     sessions += [attack.on(edge.address, number=n, patience_s=12) for attack in slow() for n in range(5)]
-    answers = hold(edge.stage.kube, sessions)
+    with ThreadPoolExecutor(1) as threads:
+        idle = threads.submit(connect, edge.stage.kube, _idle(edge))
+        answers = hold(edge.stage.kube, sessions)
     others = load.finish()
+    assert Counter(session.code for session in idle.result()) == {220: HALF, 421: TOO_MANY}
     for attack in hostile:
         answer = answers[f"{attack.title} | 0"]
         assert attack.closes in {None, answer.closed}, (attack.title, answer)
@@ -281,6 +292,13 @@ def test_hostile_sessions_end_as_documented_and_others_notice_nothing(edge: Edge
     arrived = edge.stage.wait_drained(others)
     assert check(others, [arrival for arrival in arrived if arrival.id in ids]).ok
     assert [arrival.id for arrival in arrived if not arrival.id] == []
+
+
+def _idle(edge: Edge) -> Plan:
+    """More sessions of one stranger than he may have, all at the same time."""
+    sessions = HALF + TOO_MANY
+    relay = f"{edge.stage.address('outbound-relay-0')}:{names.SUBMISSION_PORT}"
+    return Plan(target=relay, clients=["198.51.100.1"] * sessions, at_once=sessions, hold_s=12.0)
 
 
 def test_a_client_cannot_renegotiate_tls(edge: Edge) -> None:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import ssl
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -13,6 +14,7 @@ from cryptography import x509
 from mailcheck.model import Stage
 from scenario.cluster import Local
 from scenario.kube import wait_until
+from scenario.load import Load, Shape
 from scenario.stage import CLUSTER_NETWORKS
 from scenario.stage import Stage as Theatre
 from smtpfleet.controller.selfsigned import make
@@ -20,6 +22,8 @@ from smtpfleet.resources.certificate import Pair
 from tests.cluster.sessions import account, ended, opened, run_session, wait_condition
 
 SECRET = "relay-cert"
+RATE, COUNT = 40, 400
+"""Messages under which the certificate changes, each on a connection of its own with STARTTLS."""
 LIVE_S = 90
 """A changed Secret is served to new sessions within this time."""
 WAYS = [("starttls", 25), ("starttls", 587), ("implicit", 465)]
@@ -81,8 +85,9 @@ def test_a_pool_that_says_nothing_serves_a_certificate_of_its_own_on_every_port(
     assert set(names.value.get_values_for_type(x509.DNSName)) == {
         "outbound", service, f"{service}.svc", f"{service}.svc.cluster.local",
     }  # fmt: skip
-    sessions = [run_session(stage, way, port) for way, port in WAYS]
+    sessions = [run_session(stage, way, port, "--login", "somebody:word") for way, port in WAYS]
     assert {session.certificate for session in sessions} == {_fingerprint(made)}
+    assert [(session.offered, session.login) for session in sessions] == [(set(), 503)] * len(WAYS)
     account(stage, [attempt for session in sessions for attempt in session.attempts])
     assert wait_condition(stage, "CertificateValid", "True", "CertificateValid").startswith("364 days left")
 
@@ -108,7 +113,11 @@ def test_in_the_mode_required_mail_in_clear_is_refused_and_no_pod_is_replaced(st
     assert {pod.uid for pod in stage.pods("relay") + stage.pods("balancer")} == before
 
 
-def test_a_new_certificate_is_served_to_new_sessions_and_open_ones_go_on(stage: Theatre) -> None:
+def test_a_new_certificate_is_served_to_new_sessions_and_nobody_notices(stage: Theatre) -> None:
+    load = Load.start(
+        stage.kube,
+        Shape(target=f"{stage.address()}:587", rate=RATE, count=COUNT, flags=("--tls", "starttls")),
+    )
     with opened(stage, "starttls", 587, "--hold") as one, opened(stage, "implicit", 465, "--hold") as two:
         for process in (one, two):
             assert process.stdout is not None
@@ -116,11 +125,14 @@ def test_a_new_certificate_is_served_to_new_sessions_and_open_ones_go_on(stage: 
         pair = _pair()
         _store(stage, pair)
         _wait_served(stage, pair)
+        served = time.time()
         new = run_session(stage, "starttls", 587)
         old = [ended(one), ended(two)]
     assert new.certificate == _fingerprint(pair.certificate)
     assert new.certificate not in {session.certificate for session in old}
-    account(stage, [attempt for session in (new, *old) for attempt in session.attempts])
+    under_load = load.finish()
+    assert served < max(attempt.start for attempt in under_load)
+    account(stage, [*under_load, *(attempt for session in (new, *old) for attempt in session.attempts)])
 
 
 def test_a_broken_secret_keeps_the_last_good_certificate_and_is_named(stage: Theatre) -> None:

@@ -1,7 +1,4 @@
-"""The clients, what each of them offers, and the command that submits one message with it.
-
-User and password are optional in all of them: with users, the table has the same cells once more.
-"""
+"""The clients, what each of them offers, and the command that submits one message with it."""
 
 import json
 import sys
@@ -32,7 +29,10 @@ PORTS: Final = {25: Security.CLEAR, 587: Security.STARTTLS, 465: Security.IMPLIC
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """One message to submit. ``ca`` is a file, all that a client is told to trust; ``host`` is the name it verifies."""
+    """One message to submit. ``ca`` is a file, all that a client is told to trust; ``host`` is the name it verifies.
+
+    With a ``user`` the client logs in, by ``mechanism`` and no other.
+    """
 
     host: str
     port: int
@@ -44,6 +44,7 @@ class Submission:
     feature: Feature
     user: str = ""
     password: str = ""
+    mechanism: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ def _json(*argv: str) -> Callable[[Submission], Command]:
 def _swaks(given: Submission) -> Command:
     tls = {Security.CLEAR: (), Security.STARTTLS: ("--tls",), Security.IMPLICIT: ("--tls-on-connect",)}
     trust = () if given.security is Security.CLEAR else ("--tls-verify", "--tls-ca-path", given.ca)
-    user = ("--auth", "PLAIN", "--auth-user", given.user, "--auth-password", given.password)
+    user = ("--auth", given.mechanism, "--auth-user", given.user, "--auth-password", given.password)
     return Command(
         argv=(
             "swaks", "--silent", "1", "--server", given.host, "--port", str(given.port),
@@ -101,7 +102,11 @@ def _msmtp(given: Submission) -> Command:
         Security.IMPLICIT: ("--tls=on", "--tls-starttls=off", f"--tls-trust-file={given.ca}"),
     }
     dsn = ("--dsn-notify=success,failure", "--dsn-return=headers")
-    user = ("--auth=plain", f"--user={given.user}", f"--passwordeval=printf %s '{given.password}'")
+    user = (
+        f"--auth={given.mechanism.lower()}",
+        f"--user={given.user}",
+        f"--passwordeval=printf %s '{given.password}'",
+    )
     return Command(
         argv=(
             "msmtp", f"--host={given.host}", f"--port={given.port}", *tls[given.security],
@@ -115,7 +120,8 @@ def _msmtp(given: Submission) -> Command:
 def _curl(given: Submission) -> Command:
     scheme = "smtps" if given.security is Security.IMPLICIT else "smtp"
     tls = () if given.security is Security.CLEAR else ("--ssl-reqd", "--cacert", given.ca)
-    user = ("--user", f"{given.user}:{given.password}") if given.user else ()
+    login = ("--user", f"{given.user}:{given.password}", "--login-options", f"AUTH={given.mechanism}")
+    user = login if given.user else ()
     recipients = [word for recipient in given.recipients for word in ("--mail-rcpt", recipient)]
     return Command(
         argv=(
@@ -137,6 +143,7 @@ def _jakarta(given: Submission) -> Command:
 _UNDECLARED: Final = "sends 8-bit text undeclared; it arrives unchanged"
 _NO_CHUNKING: Final = {Feature.CHUNKING: "sends DATA"}
 _NO_PIPELINING: Final = {Feature.PIPELINING: "waits for each reply"}
+_NO_SCRAM: Final = {Feature.SCRAM: "does not know it"}
 _PYTHON: Final = (sys.executable, "-m", "tests.conformance.python_clients")
 
 CLIENTS: Final = (
@@ -151,21 +158,22 @@ CLIENTS: Final = (
             Feature.SMTPUTF8: "no option for it",
             Feature.DSN: "no option for it",
         }
-        | _NO_CHUNKING,
+        | _NO_CHUNKING
+        | _NO_SCRAM,
         command=_swaks,
     ),
     Client(
         name="smtplib",
         title="Python smtplib",
         program=sys.executable,
-        lacks=_NO_PIPELINING | _NO_CHUNKING,
+        lacks=_NO_PIPELINING | _NO_CHUNKING | _NO_SCRAM,
         command=_json(*_PYTHON, "smtplib"),
     ),
     Client(
         name="aiosmtplib",
         title="aiosmtplib",
         program=sys.executable,
-        lacks=_NO_PIPELINING | _NO_CHUNKING,
+        lacks=_NO_PIPELINING | _NO_CHUNKING | _NO_SCRAM,
         command=_json(*_PYTHON, "aiosmtplib"),
     ),
     Client(
@@ -173,7 +181,10 @@ CLIENTS: Final = (
         title="Go net/smtp",
         program="go",
         packages=("golang-go",),
-        lacks={Feature.DSN: "no option for it"} | _NO_PIPELINING | _NO_CHUNKING,
+        lacks={Feature.DSN: "no option for it", Feature.LOGIN: "does not know it"}
+        | _NO_PIPELINING
+        | _NO_CHUNKING
+        | _NO_SCRAM,
         command=_json(str(GO_PROGRAM)),
     ),
     Client(
@@ -198,7 +209,8 @@ CLIENTS: Final = (
             Feature.DSN: "no option for it",
         }
         | _NO_PIPELINING
-        | _NO_CHUNKING,
+        | _NO_CHUNKING
+        | {Feature.SCRAM: "only where it was built with GNU SASL, which Debian does not do"},
         command=_curl,
     ),
     Client(
@@ -207,7 +219,7 @@ CLIENTS: Final = (
         program="node",
         packages=("nodejs", "npm"),
         heavy=True,
-        lacks=_NO_CHUNKING,
+        lacks=_NO_CHUNKING | _NO_SCRAM,
         command=_json("node", str(HERE / "node" / "send.mjs")),
     ),
     Client(
@@ -217,7 +229,8 @@ CLIENTS: Final = (
         packages=("default-jdk-headless", "maven"),
         heavy=True,
         lacks={Feature.EIGHT_BIT: "declares only what it converted itself; 8-bit text arrives unchanged"}
-        | _NO_PIPELINING,
+        | _NO_PIPELINING
+        | _NO_SCRAM,
         command=_jakarta,
     ),
 )

@@ -26,6 +26,9 @@ class Feature(StrEnum):
     PIPELINING = "PIPELINING"
     CHUNKING = "CHUNKING"
     VERIFICATION = "refuses another CA's certificate"
+    PLAIN = "logs in by PLAIN"
+    LOGIN = "logs in by LOGIN"
+    SCRAM = "logs in by SCRAM-SHA-256"
 
 
 EXTENSIONS: Final = {
@@ -35,6 +38,9 @@ EXTENSIONS: Final = {
     Feature.CHUNKING: b"\r\nBDAT ",
 }
 """What a client that uses the extension is seen to say."""
+
+MECHANISMS: Final = {Feature.PLAIN: "PLAIN", Feature.LOGIN: "LOGIN", Feature.SCRAM: "SCRAM-SHA-256"}
+"""How a user logs in; all other rows are handed in from a trusted network, without a password."""
 
 _LARGE_BYTES: Final = 4 * 2**20
 _TEXT: Final = "The quick brown fox jumps over the lazy dog, and no relay may alter it."

@@ -40,7 +40,8 @@ def with_smtplib(given: dict[str, Any], content: bytes) -> None:
         if given["security"] == "starttls":
             client.starttls(context=context)
         if given["user"]:
-            client.login(given["user"], given["password"])
+            client.user, client.password = given["user"], given["password"]
+            client.auth(given["mechanism"], getattr(client, f"auth_{given['mechanism'].lower()}"))
         options = _Options.of(given["feature"])
         client.sendmail(given["sender"], given["recipients"], content, options.mail, options.rcpt)
 
@@ -51,12 +52,13 @@ async def with_aiosmtplib(given: dict[str, Any], content: bytes) -> None:
         port=given["port"],
         use_tls=given["security"] == "implicit",
         start_tls=given["security"] == "starttls",
-        username=given["user"] or None,
-        password=given["password"] or None,
         tls_context=ssl.create_default_context(cafile=given["ca"] or None),
         timeout=60,
     )
     async with client:
+        if given["user"]:
+            log_in = getattr(client, f"auth_{given['mechanism'].lower()}")
+            await log_in(given["user"], given["password"])
         options = _Options.of(given["feature"])
         await client.sendmail(
             given["sender"],

@@ -20,9 +20,11 @@ from scenario.load import ROOT, LoadError
 from testbed import packages
 from tests.conformance.clients import CLIENTS, GO_PROGRAM, HERE, PORTS, Client, Security, Submission
 from tests.conformance.drive import Outcome
-from tests.conformance.features import Feature, Letter, letter
+from tests.conformance.features import MECHANISMS, Feature, Letter, letter
 
 OFFERED: Final = "✓"
+PASSWORD: Final = 'correct horse: "battery" $ & % + = / \\ staple'
+"""Of every user here: what a shell, a URL or a configuration file could take for something else."""
 _TIMEOUT_S: Final = 300
 
 
@@ -36,6 +38,16 @@ class Case:
     port: int
     letter: Letter
 
+    @property
+    def mechanism(self) -> str:
+        """By which its user logs in; empty for a client in a trusted network."""
+        return MECHANISMS.get(self.feature, "")
+
+    @property
+    def user(self) -> str:
+        """Of this client and mechanism alone, so that the relay's log tells how it logged in."""
+        return f"{self.client.name}.{self.mechanism.lower()}" if self.mechanism else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
@@ -44,8 +56,6 @@ class Place:
     host: str
     ca: Path
     other_ca: Path
-    user: str = ""
-    password: str = ""
 
 
 def missing(clients: Iterable[Client]) -> dict[str, str]:
@@ -83,7 +93,7 @@ def _call(command: Sequence[str], directory: Path) -> None:
 
 
 def cases(clients: Iterable[Client]) -> list[Case]:
-    """A case for every cell and port: port 25 alone for what the client does not use, TLS ports for verification."""
+    """A case for every cell and port: port 25 alone for what is not used, TLS ports for verification and users."""
     run = uuid4().hex[:8]
     return [
         Case(
@@ -103,17 +113,25 @@ def cases(clients: Iterable[Client]) -> list[Case]:
 def _ways(client: Client, feature: Feature) -> set[Security]:
     if feature is Feature.VERIFICATION:
         return {Security.STARTTLS, Security.IMPLICIT}
+    if feature in MECHANISMS:
+        return set() if feature in client.lacks else {Security.STARTTLS, Security.IMPLICIT}
     if feature not in client.lacks:
         return set(Security)
     # Without SMTPUTF8 there is no lawful way to say such an address.
     return set() if feature is Feature.SMTPUTF8 else {Security.CLEAR}
 
 
-def submit(kube: Kube, place: Place, given: Sequence[Case], directory: Path) -> dict[str, Outcome]:
-    """Run the cases inside the cluster's network, several at a time; outcomes by name of the case."""
-    told = json.dumps([_told(place, case, number, directory) for number, case in enumerate(given)])
+def submit(
+    kube: Kube, place: Place, given: Sequence[Case], directory: Path, *, source: str = ""
+) -> dict[str, Outcome]:
+    """Run the cases inside the cluster's network, several at a time; outcomes by name of the case.
+
+    ``source`` is the node whose address the clients have.
+    """
+    told = json.dumps([_told(place, case, directory) for case in given])
     done = subprocess.run(
         kube.inside([sys.executable, "-m", "tests.conformance.drive"]),
+        env={**kube.environment, **({"IN_CLUSTER_FROM": source} if source else {})},
         input=told, cwd=ROOT, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S,
     )  # fmt: skip
     if done.returncode:
@@ -122,8 +140,8 @@ def submit(kube: Kube, place: Place, given: Sequence[Case], directory: Path) -> 
     return {outcome.name: outcome for outcome in outcomes}
 
 
-def _told(place: Place, case: Case, number: int, directory: Path) -> dict[str, object]:
-    message = directory / f"{number}.eml"
+def _told(place: Place, case: Case, directory: Path) -> dict[str, object]:
+    message = directory / f"{case.letter.id}.eml"
     content = case.letter.content
     message.write_bytes(content.removesuffix(b"\r\n") if case.client.adds_line_end else content)
     submission = Submission(
@@ -135,8 +153,9 @@ def _told(place: Place, case: Case, number: int, directory: Path) -> dict[str, o
         recipients=(case.letter.recipient,),
         message=str(message),
         feature=case.feature,
-        user=place.user,
-        password=place.password,
+        user=case.user,
+        password=PASSWORD if case.user else "",
+        mechanism=case.mechanism,
     )
     return {"name": case.name, "client": case.client.name, "submission": asdict(submission)}
 

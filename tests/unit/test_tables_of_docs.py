@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from scenario.hostile import attacks
+from tests.cluster.edge.logins import LOGINS, Login
 from tests.cluster.edge.open_relay import ATTEMPTS, direct
 from tests.cluster.edge.smuggling import ENDS, REFUSED
 from tests.conformance.table import render
@@ -32,6 +33,11 @@ def test_each_attempt_to_relay_is_shown_with_its_answers(attempt: object) -> Non
     assert _row(found.title) == ", ".join(found.codes)
 
 
+@pytest.mark.parametrize("login", LOGINS, ids=lambda login: login.title)
+def test_each_attempt_around_a_log_in_is_shown_with_its_answers(login: Login) -> None:
+    assert _row(login.title) == ", ".join(login.codes)
+
+
 @pytest.mark.parametrize("title", [session.title for session in direct("10.0.0.1")])
 def test_each_session_with_a_relay_itself_is_shown(title: str) -> None:
     assert _row(title)
@@ -49,7 +55,13 @@ def test_each_attack_is_shown(attack: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "titles", [[a.title for a in ATTEMPTS], [e.title for e in ENDS], [a.title for a in attacks(1)]]
+    "titles",
+    [
+        [a.title for a in ATTEMPTS],
+        [x.title for x in LOGINS],
+        [e.title for e in ENDS],
+        [a.title for a in attacks(1)],
+    ],
 )
 def test_no_two_rows_have_the_same_title(titles: list[str]) -> None:
     assert len(set(titles)) == len(titles)

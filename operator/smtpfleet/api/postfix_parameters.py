@@ -26,7 +26,7 @@ OWNED: Final = frozenset(
     receive_override_options relay_domains relay_transport relayhost
     sender_dependent_default_transport_maps sender_dependent_relayhost_maps sendmail_path setgid_group
     shlib_directory smtp_helo_name smtpfleet_users smtpd_authorized_verp_clients smtpd_authorized_xclient_hosts
-    smtpd_authorized_xforward_hosts smtpd_client_connection_count_limit smtpd_command_filter
+    smtpd_authorized_xforward_hosts smtpd_command_filter
     smtpd_delay_open_until_valid_rcpt smtpd_delay_reject smtpd_end_of_data_restrictions
     smtpd_forbid_bare_newline smtpd_forbid_bare_newline_exclusions smtpd_forbid_unauth_pipelining
     smtpd_milter_maps smtpd_milters smtpd_policy_service_default_action smtpd_proxy_filter

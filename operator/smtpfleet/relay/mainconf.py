@@ -229,8 +229,6 @@ def owned(
             # Not delayed to RCPT: the agent is asked once a message, and a session it ends has lost nothing.
             "smtpd_delay_reject": "no",
             "smtpd_sender_restrictions": _sender_restrictions(table, host, chain, users=users),
-            # Limits per client belong to the balancers, which see the whole pool.
-            "smtpd_client_connection_count_limit": "0",
             "message_size_limit": str(_queue_file_bytes(size_bytes)),
             "queue_minfree": str(minfree_bytes(table)),
             # Only services that name a milter have one (master.cf); what it cannot sign is refused for now.

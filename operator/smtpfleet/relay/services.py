@@ -32,6 +32,7 @@ _CHECK_OPTIONS: Final = (
     "smtpd_sender_restrictions=",
     "smtpd_recipient_restrictions=reject",
     "smtpd_data_restrictions=reject",
+    "smtpd_client_connection_count_limit=0",
     "smtpd_client_connection_rate_limit=0",
     "smtpd_client_message_rate_limit=0",
     "smtpd_milters=",

@@ -7,7 +7,12 @@ Sources: postconf(5), RFC 5321 2.3.8 and 4.1.1.4, RFC 5322 2.3, and STRESS_READM
 
 from typing import Final
 
+from smtpfleet.relay.services import SMTPD_PROCESSES
+
 OVERRIDABLE: Final = {
+    # Half of a port's sessions, as Postfix has it by default, and as there only for clients outside mynetworks: a
+    # stranger with idle sessions leaves room for others. What a client may have of the pool is the balancers' to say.
+    "smtpd_client_connection_count_limit": str(SMTPD_PROCESSES // 2),
     # A byte now and then does not prolong a command: it has smtpd_timeout in all, and content has to come faster than
     # smtpd_min_data_rate (500 bytes a second).
     "smtpd_per_request_deadline": "yes",

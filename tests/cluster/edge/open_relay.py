@@ -4,11 +4,13 @@
 """
 
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from mailcheck.proxy_header import encode_proxy_header
 from scenario.conversation import Conversation, Step, line
+from smtpfleet.api import names
 
 MAIL: Final = "MAIL FROM:<s@example.com>"
 RCPT: Final = "RCPT TO:<r@example.net>"
@@ -107,11 +109,6 @@ ATTEMPTS: Final = (
     Attempt(title="`ETRN`", lines=("ETRN example.net", MAIL, RCPT), codes=("554", "250", "554")),
     Attempt(title="`VRFY`", lines=("VRFY postmaster", MAIL, RCPT), codes=("502", "250", "554")),
     Attempt(title="`EXPN`", lines=("EXPN postmaster", MAIL, RCPT), codes=("500", "250", "554")),
-    Attempt(
-        title="`AUTH` where there are no users",
-        lines=("AUTH PLAIN AGFkbWluAGFkbWlu", MAIL, RCPT),
-        codes=("503", "250", "554"),
-    ),
     Attempt(title="`BDAT` without a recipient", lines=(MAIL, "BDAT 0 LAST"), codes=("250", "554")),
     Attempt(title="`BDAT` after a refused recipient", lines=(MAIL, RCPT, "BDAT 0 LAST"), codes=("250", "554", "554")),
 )  # fmt: skip
@@ -129,17 +126,21 @@ class Direct:
     header: bytes
     answer: str
 
-    def conversation(self, host: str, port: int, *, implicit: bool) -> Conversation:
-        """It tries to hand in a message."""
-        tls = (Step(tls=True, replies=0),) if implicit else ()
+    def conversation(self, host: str, port: int) -> Conversation:
+        """It tries to hand in a message, under TLS where a pool with users wants it."""
+        tls = Step(tls=True, replies=0)
+        opening: Mapping[int, tuple[Step, ...]] = {
+            names.SMTP_PORT: (Step(),),
+            names.SUBMISSION_PORT: (Step(), line("EHLO x"), line("STARTTLS"), tls),
+            names.SUBMISSIONS_PORT: (tls, Step()),
+        }
         return Conversation(
             name=f"{self.title} | {port}",
             host=host,
             port=port,
             steps=(
                 Step(send=self.header, replies=0),
-                *tls,
-                Step(),
+                *opening[port],
                 *map(line, ("EHLO x", MAIL, RCPT, "DATA")),
             ),
         )  # fmt: skip

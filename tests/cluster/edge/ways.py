@@ -33,8 +33,14 @@ class Way:
 _BANNER: Final = Step()
 _EHLO: Final = line("EHLO client.example.org")
 _TLS: Final = Step(tls=True, replies=0)
-WAYS: Final = (
-    Way(name="25", port=25, opening=(_BANNER, _EHLO)),
-    Way(name="587, STARTTLS", port=587, opening=(_BANNER, _EHLO, line("STARTTLS"), _TLS, _EHLO)),
-    Way(name="465, TLS", port=465, opening=(_TLS, _BANNER, _EHLO)),
+_CLEAR: Final = (_BANNER, _EHLO)
+_STARTTLS: Final = (*_CLEAR, line("STARTTLS"), _TLS, _EHLO)
+_587: Final = Way(name="587, STARTTLS", port=587, opening=_STARTTLS)
+_465: Final = Way(name="465, TLS", port=465, opening=(_TLS, _BANNER, _EHLO))
+IN_CLEAR: Final = (
+    Way(name="25", port=25, opening=_CLEAR),
+    Way(name="587", port=587, opening=_CLEAR),
 )
+UNDER_TLS: Final = (Way(name="25, STARTTLS", port=25, opening=_STARTTLS), _587, _465)
+WAYS: Final = (IN_CLEAR[0], _587, _465)
+"""As clients use the ports of a pool with users."""

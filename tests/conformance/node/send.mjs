@@ -10,6 +10,7 @@ const transport = nodemailer.createTransport({
   requireTLS: s.security === 'starttls',
   ignoreTLS: s.security === 'clear',
   auth: s.user ? { user: s.user, pass: s.password } : undefined,
+  authMethod: s.mechanism || undefined,
   tls: s.ca ? { ca: readFileSync(s.ca) } : undefined,
 });
 await transport.sendMail({

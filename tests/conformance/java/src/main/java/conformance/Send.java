@@ -46,6 +46,7 @@ public final class Send {
         Authenticator user = null;
         if (!given.getProperty("user", "").isEmpty()) {
             mail.put("mail.smtp.auth", "true");
+            mail.put("mail.smtp.auth.mechanisms", given.getProperty("mechanism"));
             user = new Authenticator() {
                 @Override
                 protected PasswordAuthentication getPasswordAuthentication() {
