@@ -25,20 +25,10 @@ settings.load_profile("smtpfleet")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    # By the environment, which all processes of a run have in common: they must choose the same.
+    seed = int(os.environ.setdefault("SMTPFLEET_CHAOS_SEED", str(random.randrange(10_000))))
     parser.addoption("--chaos", choices=("short", "all"), default="short", help="how many of tests/chaos")
-    parser.addoption(
-        "--conformance",
-        choices=("light", "all"),
-        default="light",
-        help="clients of test_edge.py that are run",
-    )
-    parser.addoption("--chaos-seed", type=int, default=None, help="repeat the choice of an earlier short run")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Choose before the processes of the run part: they must agree."""
-    if config.option.chaos == "short" and config.option.chaos_seed is None:
-        config.option.chaos_seed = random.randrange(10_000)
+    parser.addoption("--chaos-seed", type=int, default=seed, help="repeat the choice of an earlier short run")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
