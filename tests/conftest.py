@@ -29,6 +29,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     seed = int(os.environ.setdefault("SMTPFLEET_CHAOS_SEED", str(random.randrange(10_000))))
     parser.addoption("--chaos", choices=("short", "all"), default="short", help="how many of tests/chaos")
     parser.addoption("--chaos-seed", type=int, default=seed, help="repeat the choice of an earlier short run")
+    parser.addoption(
+        "--conformance",
+        choices=("light", "all"),
+        default="light",
+        help="clients of test_edge.py that are run",
+    )
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
