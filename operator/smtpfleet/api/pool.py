@@ -11,9 +11,10 @@ from pydantic import Field, model_validator
 
 from smtpfleet.api.balancing import Balancing
 from smtpfleet.api.delivery import Delivery
+from smtpfleet.api.health import TIMEOUT_RULE, Health
 from smtpfleet.api.relay_pods import Relay
 from smtpfleet.api.submission import Submission
-from smtpfleet.api.values import ApiModel, rule, rules, size_bytes
+from smtpfleet.api.values import ApiModel, duration_seconds, rule, rules, size_bytes
 
 MAX_RELAYS: Final = 200
 
@@ -51,6 +52,7 @@ _SPEC_RULES: Final = rules(
         "ephemeral cannot be changed, for queues would be left behind: make a new pool",
         field_path=".relay.storage.ephemeral",
     ),
+    TIMEOUT_RULE,
 )
 
 
@@ -65,6 +67,10 @@ class SmtpPoolSpec(ApiModel):
     balancing: Balancing = Field(
         default_factory=Balancing, description="How connections are spread over the relays."
     )
+    health: Health = Field(
+        default_factory=Health,
+        description="How the operator's probes judge relays, and what follows from it.",
+    )
     relay: Relay = Field(default_factory=Relay, description="The relays' pods.")
     deletion_policy: DeletionPolicy = Field(
         default=DeletionPolicy.RETAIN,
@@ -77,4 +83,12 @@ class SmtpPoolSpec(ApiModel):
         storage, limit = self.relay.storage, self.submission.message_size_limit
         if not storage.ephemeral and size_bytes(storage.size) <= size_bytes(limit):
             raise ValueError(f"relay.storage.size {storage.size} is not larger than one message ({limit})")
+        return self
+
+    @model_validator(mode="after")
+    def _a_probe_ends_before_the_next(self) -> Self:
+        if duration_seconds(self.health.timeout) >= duration_seconds(self.health.interval):
+            raise ValueError(
+                f"health.timeout {self.health.timeout} is not shorter than health.interval {self.health.interval}"
+            )
         return self

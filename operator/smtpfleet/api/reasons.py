@@ -10,6 +10,7 @@ class ConditionType(StrEnum):
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     AVAILABLE = "Available"
+    PROBES_HEALTHY = "ProbesHealthy"
     QUEUE_HEALTHY = "QueueHealthy"
     CERTIFICATE_VALID = "CertificateValid"
     PAUSED = "Paused"
@@ -19,8 +20,10 @@ class RelayState(StrEnum):
     """What a relay does for the pool now."""
 
     STARTING = "Starting"
+    SLOW_START = "SlowStart"
     SERVING = "Serving"
     DEGRADED = "Degraded"
+    EJECTED = "Ejected"
     DRAINING = "Draining"
     STRANDED = "Stranded"
 
@@ -56,6 +59,11 @@ class Reason(StrEnum):
     CERTIFICATE_UNKNOWN = "CertificateUnknown"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason, not a secret
     TLS_DISABLED = "TlsDisabled"
+    PROBES_PASSED = "ProbesPassed"
+    PROBES_PENDING = "ProbesPending"
+    PROBES_MISSING = "ProbesMissing"
+    RELAYS_EJECTED = "RelaysEjected"
+    TOO_MANY_UNHEALTHY = "TooManyUnhealthy"
     # a relay
     POD_STARTING = "PodStarting"
     POD_READY = "PodReady"
@@ -65,6 +73,17 @@ class Reason(StrEnum):
     AGENT_SILENT = "AgentSilent"
     DRAIN_REQUESTED = "DrainRequested"
     SURPLUS = "Surplus"
+    JOINED = "Joined"
+    READMITTED = "Readmitted"
+    # a relay, found by probes
+    CONNECT_FAILED = "ConnectFailed"
+    BANNER_FAILED = "BannerFailed"
+    EHLO_FAILED = "EhloFailed"
+    START_TLS_FAILED = "StartTlsFailed"
+    SENDER_REFUSED = "SenderRefused"
+    RECIPIENT_REFUSED = "RecipientRefused"
+    RESET_FAILED = "ResetFailed"
+    PROBE_SLOW = "ProbeSlow"
     # actions
     CREATED = "Created"
     RESTORED = "Restored"

@@ -7,6 +7,7 @@ cluster, it writes nothing; a pool whose spec cannot be read is told so and othe
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -24,6 +25,7 @@ from smtpfleet.controller.carryout import Carrier, Outcome
 from smtpfleet.controller.facts import Children, is_paused, pool_facts, relay_pods, stored_status
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
+from smtpfleet.controller.probes import Probes
 from smtpfleet.controller.selfsigned import current_pair
 from smtpfleet.controller.wanted import Live, wanted
 from smtpfleet.controller.workqueue import Done
@@ -48,7 +50,9 @@ class Reconciler:
     Args:
         cluster: the API server, behind the fence.
         images: the release's images.
+        namespace: the operator's own.
         agents: the relays' own reports.
+        probes: what probes find of relays.
         ledger: is told what lists show.
         events: posts what is news.
         metrics: are kept up to date.
@@ -61,14 +65,17 @@ class Reconciler:
         *,
         cluster: Cluster,
         images: Images,
+        namespace: str,
         agents: Agents,
+        probes: Probes,
         ledger: WatchLedger,
         events: EventRecorder,
         metrics: Metrics,
         clock: Callable[[], float],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._cluster, self._images, self._agents, self._ledger = cluster, images, agents, ledger
+        self._cluster, self._images, self._namespace = cluster, images, namespace
+        self._agents, self._probes, self._ledger = agents, probes, ledger
         self._events, self._metrics, self._clock, self._now = events, metrics, clock, now
         self._numbers_at: dict[PoolKey, float] = {}
 
@@ -99,10 +106,11 @@ class Reconciler:
             spec = SmtpPoolSpec.model_validate(stored["spec"])
         except ValidationError as error:
             return await self._refuse(key, stored, error)
-        pool = Pool(key[1], key[0], stored["metadata"]["uid"], spec, self._images)
+        pool = Pool(key[1], key[0], stored["metadata"]["uid"], spec, self._images, self._namespace)
         children = await self._children(key)
         await self._agents.follow(key, _targets(children))
-        seen = pool_facts(pool, stored, children, lambda relay: self._agents.report(key, relay))
+        known = pool_facts(pool, stored, children, lambda relay: self._agents.report(key, relay))
+        seen = self._probes.look(key, replace(known, seen_at=self._now()))
         planned = plan(seen)
         outcome = Outcome()
         if not is_paused(stored):
@@ -146,6 +154,7 @@ class Reconciler:
     ) -> Done:
         status = report(seen, planned, problems=outcome.problems, now=self._now())
         self._metrics.show(*key, status)
+        self._metrics.of_relays.show(key, seen.previous, status)
         since_s = self._clock() - self._numbers_at.get(key, float("-inf"))
         wait_s = write_delay_s(seen.previous, status, since_numbers_s=since_s)
         told: tuple[Note, ...] = ()
@@ -153,7 +162,7 @@ class Reconciler:
             await self._write_status(key, stored, status)
             told = notes(seen.previous, status)
         await self._tell(key, stored, (*outcome.notes, *told))
-        return Done(again_s=_again_s(outcome, wait_s))
+        return Done(again_s=_again_s(outcome, wait_s, planned.health.again_s))
 
     async def _refuse(self, key: PoolKey, stored: Object, error: ValidationError) -> Done:
         previous = stored_status(stored)
@@ -183,6 +192,7 @@ class Reconciler:
 
     def _forget(self, key: PoolKey) -> Done:
         self._agents.forget(key)
+        self._probes.forget(key)
         self._ledger.forget(*key)
         self._metrics.forget(*key)
         self._numbers_at.pop(key, None)
@@ -190,13 +200,13 @@ class Reconciler:
         return Done(forget=True)
 
 
-def _again_s(outcome: Outcome, status_wait_s: float | None) -> float | None:
+def _again_s(outcome: Outcome, status_wait_s: float | None, health_wait_s: float | None) -> float | None:
     """When to look again: at once after a write, as its effects decide what comes next."""
     if outcome.again or outcome.writes:
         return 0.0
     waits_s = [WAIT_S] if outcome.waits else []
     waits_s += [PROBLEM_S] if outcome.problems else []
-    waits_s += [status_wait_s] if status_wait_s else []
+    waits_s += [wait_s for wait_s in (status_wait_s, health_wait_s) if wait_s]
     return min(waits_s, default=None)
 
 

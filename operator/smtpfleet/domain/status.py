@@ -18,6 +18,7 @@ from smtpfleet.domain.conditions import Problem, Verdict, dated, judge
 from smtpfleet.domain.facts import Pool
 from smtpfleet.domain.figures import timestamp, two_digits
 from smtpfleet.domain.plan import Plan
+from smtpfleet.domain.probes_healthy import probes_healthy
 from smtpfleet.domain.relay_entries import entries, takes_mail
 
 NUMBERS_S: Final = 15.0
@@ -31,6 +32,7 @@ def report(pool: Pool, plan: Plan, *, problems: Sequence[Problem], now: datetime
     relays = entries(pool, plan, table, moment)
     verdicts = judge(pool, plan, relays, problems)
     verdicts[ConditionType.CERTIFICATE_VALID] = certificate_valid(pool, now)
+    verdicts[ConditionType.PROBES_HEALTHY] = probes_healthy(pool, plan.health)
     conditions = dated(
         verdicts,
         pool.previous.conditions,

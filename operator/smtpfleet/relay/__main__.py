@@ -16,6 +16,7 @@ from pathlib import Path  # noqa: E402
 
 from smtpfleet import logs  # noqa: E402
 from smtpfleet.api import names  # noqa: E402
+from smtpfleet.api.probes import nobodys_addresses  # noqa: E402
 from smtpfleet.feed import web  # noqa: E402
 from smtpfleet.feed.access import in_cluster  # noqa: E402
 from smtpfleet.feed.secretset import SecretSet  # noqa: E402
@@ -96,6 +97,8 @@ class _Relay:
         """The accepted table and the newest one may name different Secrets: both are followed."""
         tables = filter(None, (self.tables.current, self.follower.current))
         self.secrets.follow({name for table in tables for name in table.secrets})
+        if table := self.tables.current:
+            self.reader.leave_out(nobodys_addresses(table.submission.trusted_networks))
         self.agent.wake()
 
     def _secret_changed(self) -> None:

@@ -19,10 +19,13 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """One SmtpPool. ``uid`` binds children to this very object, not to a later one of the same name."""
+    """One SmtpPool. ``uid`` binds children to this very object, not to a later one of the same name;
+    ``operator_namespace`` is where the operator's pods are, empty if it has none.
+    """
 
     name: str
     namespace: str
     uid: str
     spec: SmtpPoolSpec
     images: Images
+    operator_namespace: str = ""

@@ -17,7 +17,6 @@ from smtpfleet.api.agent_status import (
     QueueCounts,
     RelayStatus,
 )
-from smtpfleet.controller import agents as module
 from smtpfleet.controller.agents import AgentError, Agents, HttpAsker, Target
 
 KEY = ("mail", "outbound")
@@ -225,7 +224,7 @@ async def test_a_very_large_fleet_is_asked_more_slowly_and_not_all_at_once() -> 
         assert max(map(seconds.count, range(10))) <= 101
 
 
-async def _answering(monkeypatch: pytest.MonkeyPatch, answer: web.Response) -> RelayStatus:
+async def _answering(answer: web.Response) -> RelayStatus:
     """Ask a real server on loopback that gives this answer."""
 
     async def handler(_: web.Request) -> web.Response:
@@ -237,17 +236,16 @@ async def _answering(monkeypatch: pytest.MonkeyPatch, answer: web.Response) -> R
     await runner.setup()
     await (site := web.TCPSite(runner, "127.0.0.1", 0)).start()
     assert site._server is not None
-    monkeypatch.setattr(module, "HTTP_PORT", runner.addresses[0][1])
     try:
         async with aiohttp.ClientSession() as session:
-            return await HttpAsker(session)(Target("r0", "u", "127.0.0.1"))
+            return await HttpAsker(session, port=runner.addresses[0][1])(Target("r0", "u", "127.0.0.1"))
     finally:
         await runner.cleanup()
 
 
-async def test_an_agents_answer_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_agents_answer_is_read() -> None:
     text = RelayStatus(relay="r0", table_revision="abc").model_dump_json(by_alias=True)
-    assert (await _answering(monkeypatch, web.Response(text=text))).table_revision == "abc"
+    assert (await _answering(web.Response(text=text))).table_revision == "abc"
 
 
 @pytest.mark.parametrize(
@@ -261,6 +259,6 @@ async def test_an_agents_answer_is_read(monkeypatch: pytest.MonkeyPatch) -> None
         {"text": "x" * 200_000},
     ],
 )
-async def test_anything_else_is_silence(monkeypatch: pytest.MonkeyPatch, answer: dict[str, object]) -> None:
+async def test_anything_else_is_silence(answer: dict[str, object]) -> None:
     with pytest.raises(AgentError):
-        await _answering(monkeypatch, web.Response(**answer))  # type: ignore[arg-type] # given as they come
+        await _answering(web.Response(**answer))  # type: ignore[arg-type] # given as they come

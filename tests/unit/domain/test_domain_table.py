@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from smtpfleet.api.routing import RouteState
 from smtpfleet.domain.facts import Claim, Wish
+from smtpfleet.domain.table import routing_table
 from tests.unit.domain.samples import pod, pool, relay, table
 
 
@@ -76,3 +77,13 @@ def test_the_spec_is_carried_over_in_the_agents_units() -> None:
     assert made.delivery.queue_lifetime_s == 129600
     assert made.delivery.smarthost is not None
     assert (made.hostname, made.method) == ("outbound.mail.svc", "RoundRobin")
+
+
+def test_weights_of_health_hold_up_to_the_bound_and_do_not_drain() -> None:
+    seen = pool([relay(0), relay(1, weight_bound=30), relay(2)])
+    shown = routing_table(seen, leaving=(), weights={"outbound-relay-0": 0, "outbound-relay-1": 50})
+    assert [(route.weight, route.state) for route in shown.relays] == [
+        (0, RouteState.SERVING),
+        (30, RouteState.SERVING),
+        (100, RouteState.SERVING),
+    ]
