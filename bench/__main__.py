@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from bench import failover, footprint, throughput
+from bench import failover, footprint, probing, throughput
 from bench.report import Report, Series, describe_machine, render_report, write_json
 from scenario.cluster import Local, current, install
 from scenario.load import ROOT
@@ -131,6 +131,7 @@ BENCHMARKS: Final[dict[str, Callable[[Local, int], Report]]] = {
     "footprint": _footprint,
     "throughput": _throughput,
     "failover": _failover,
+    "probing": lambda _, runs: probing.run(runs),
 }
 
 if __name__ == "__main__":
