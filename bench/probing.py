@@ -197,7 +197,10 @@ async def _steady(fleet: Fleet, count: int) -> Cost:
 
 
 async def _faults(fleet: Fleet, count: int, responders: asyncio.StreamWriter) -> tuple[float, ...]:
-    """Relays begin to refuse MAIL at random moments of an interval; how long until their weight is 0."""
+    """Relays begin to refuse MAIL at random moments of an interval; how long until their weight is 0.
+
+    One that is not out after three intervals counts with all the time that was waited for it.
+    """
     if count < 2:
         return ()
     victims = random.sample(range(min(count, POOL_SIZE)), min(FAULTS, count // 2))
@@ -209,7 +212,10 @@ async def _faults(fleet: Fleet, count: int, responders: asyncio.StreamWriter) ->
         await responders.drain()
         began[f"relay-{number}"] = time.monotonic()
     await asyncio.sleep(3 * INTERVAL_S)
-    return tuple(fleet.weights[name][1] - at for name, at in began.items())
+    ended = time.monotonic()
+    return tuple(
+        (fleet.weights[name][1] if name in fleet.weights else ended) - at for name, at in began.items()
+    )
 
 
 def _resident_mb() -> float:
