@@ -69,6 +69,15 @@ EVERYTHING: dict[str, Any] = {
         "priorityClassName": "important",
         "postfix": {"smtp_tls_loglevel": "1", "default_destination_rate_delay": "1s"},
     },
+    "health": {
+        "interval": "10s",
+        "timeout": "5s",
+        "unhealthyThreshold": 2,
+        "healthyThreshold": 3,
+        "maxEjectedPercent": 34,
+        "ejectionTime": "1m30s",
+        "slowStart": "0s",
+    },
     "deletionPolicy": "Delete",
 }
 
@@ -296,6 +305,17 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "bad quantity": (relay(resources={"requests": {"cpu": "two"}}), "should match"),
     "negative quantity": (relay(resources={"requests": {"cpu": -1}}), "greater than or equal to 0"),
     "bad effect": (relay(tolerations=[{"effect": "Sometimes"}]), "effect"),
+    "probe interval of days": ({**TRUSTED, "health": {"interval": "1d"}}, "such as 5s or 1m30s"),
+    "probe interval too long": ({**TRUSTED, "health": {"interval": "10m"}}, "must be from 1s to 5m"),
+    "probes that overlap": ({**TRUSTED, "health": {"interval": "3s"}}, "shorter than health.interval"),
+    "probes that overlap by their timeout": (
+        {**TRUSTED, "health": {"timeout": "5s"}},
+        "shorter than health.interval",
+    ),
+    "no probe may fail": ({**TRUSTED, "health": {"unhealthyThreshold": 0}}, "greater than or equal to 1"),
+    "more than all ejected": ({**TRUSTED, "health": {"maxEjectedPercent": 101}}, "less than or equal to 100"),
+    "ejection without an end": ({**TRUSTED, "health": {"ejectionTime": "1h"}}, "must be from 1s to 10m"),
+    "slow start of hours": ({**TRUSTED, "health": {"slowStart": "2h"}}, "must be from 0s to 10m"),
     "unknown deletion policy": ({**TRUSTED, "deletionPolicy": "Burn"}, 'Unsupported value: "Burn"'),
     "unknown field": ({**TRUSTED, "replica": 3}, 'unknown field "spec.replica"'),
     "unknown field below": (relay(storage={"sise": "2Gi"}), 'unknown field "spec.relay.storage.sise"'),

@@ -36,12 +36,12 @@ class Space:
         self.kube.apply(self.manifest(name, metadata=metadata, **spec))
 
     def manifest(self, name: str = "outbound", *, metadata: Object | None = None, **spec: Any) -> Object:
-        """A pool as a user writes it."""
+        """A pool as a user writes it, without slow starts: no test waits for weights to rise but those about it."""
         return {
             "apiVersion": "smtpfleet.io/v1alpha1",
             "kind": "SmtpPool",
             "metadata": {"name": name, "namespace": self.namespace} | (metadata or {}),
-            "spec": {"submission": {"trustedNetworks": ["10.0.0.0/8"]}} | spec,
+            "spec": {"submission": {"trustedNetworks": ["10.0.0.0/8"]}, "health": {"slowStart": "0s"}} | spec,
         }
 
     def run(self, verb: str, *arguments: str, stdin: str | None = None) -> str:

@@ -12,7 +12,10 @@ import pytest
 import yaml
 
 from smtpfleet.api import names
+from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.controller.settings import from_environment
+from smtpfleet.resources.policies import relay_policy
+from smtpfleet.resources.pool import Images, Pool
 from testbed import generate
 from testbed.binaries import client_tools
 from testbed.commands import run
@@ -22,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / generate.CHART
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
+SPEC = SmtpPoolSpec.model_validate({"submission": {"trustedNetworks": ["10.0.0.0/8"]}})
 ONE_NAMESPACE = 'watchNamespace="mail"'
 
 Object = dict[str, Any]
@@ -120,7 +124,8 @@ def test_services_budgets_and_policies_do_not_select_the_tests_pod() -> None:
 def test_the_operator_may_only_talk_to_dns_the_api_server_and_relays() -> None:
     egress = _one("NetworkPolicy")["spec"]["egress"]
     ports = [{(port["port"], port["protocol"]) for port in rule["ports"]} for rule in egress]
-    assert ports == [{(53, "UDP"), (53, "TCP")}, {(443, "TCP"), (6443, "TCP")}, {(names.HTTP_PORT, "TCP")}]
+    agents_and_probes = {(names.HTTP_PORT, "TCP"), (names.SMTP_PORT, "TCP")}
+    assert ports == [{(53, "UDP"), (53, "TCP")}, {(443, "TCP"), (6443, "TCP")}, agents_and_probes]
     [relays] = egress[2]["to"]
     assert relays["podSelector"]["matchLabels"] == {
         names.MANAGED_BY_LABEL: names.FIELD_MANAGER,
@@ -128,6 +133,15 @@ def test_the_operator_may_only_talk_to_dns_the_api_server_and_relays() -> None:
     }
     [own] = _one("NetworkPolicy", ONE_NAMESPACE)["spec"]["egress"][2]["to"]
     assert own["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "mail"}
+
+
+def test_relays_admit_the_pods_of_the_chart() -> None:
+    """The policy of a pool names the operator's pods by labels that the chart gives them."""
+    images = Images(relay="relay", balancer="balancer")
+    pool = Pool("outbound", "mail", "uid", SPEC, images, operator_namespace=generate.NAMESPACE)
+    [peer] = relay_policy(pool)["spec"]["ingress"][-1]["from"]
+    labels = _one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert peer["podSelector"]["matchLabels"].items() <= labels.items()
 
 
 def test_one_namespace_needs_no_cluster_role() -> None:

@@ -16,7 +16,7 @@ def _existing() -> set[str]:
     """Names in the sources of relay and operator, each with the ending that its kind gets in the text format."""
     found = set()
     for part, prefix in (("relay", "smtpfleet_relay"), ("controller", "smtpfleet_operator")):
-        text = (SOURCES / part / "metrics.py").read_text()
+        text = "".join(file.read_text() for file in sorted((SOURCES / part).glob("*metrics.py")))
         for kind, name in _METRIC.findall(text):
             ending = {"Counter": "_total", "Info": "_info"}.get(kind, "")
             found.add(f"{prefix}_{name}{ending}")

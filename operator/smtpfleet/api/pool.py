@@ -12,9 +12,10 @@ from pydantic import Field, model_validator
 from smtpfleet.api.balancing import SERVICE_RULES, Balancing, check_clients_are_seen
 from smtpfleet.api.delivery import Delivery
 from smtpfleet.api.dkim import DKIM_RULES, KEEPS_ALGORITHM, MAX_KEYS, DkimKey
+from smtpfleet.api.health import TIMEOUT_RULE, Health
 from smtpfleet.api.relay_pods import Relay
 from smtpfleet.api.submission import Submission, TlsMode
-from smtpfleet.api.values import ApiModel, rule, rules, size_bytes
+from smtpfleet.api.values import ApiModel, duration_seconds, rule, rules, size_bytes
 
 MAX_RELAYS: Final = 200
 
@@ -60,6 +61,7 @@ _SPEC_RULES: Final = rules(
     ),
     *SERVICE_RULES,
     KEEPS_ALGORITHM,
+    TIMEOUT_RULE,
 )
 
 
@@ -80,6 +82,10 @@ class SmtpPoolSpec(ApiModel):
     )
     balancing: Balancing = Field(
         default_factory=Balancing, description="How connections are spread over the relays."
+    )
+    health: Health = Field(
+        default_factory=Health,
+        description="How the operator's probes judge relays, and what follows from it.",
     )
     relay: Relay = Field(default_factory=Relay, description="The relays' pods.")
     deletion_policy: DeletionPolicy = Field(
@@ -110,4 +116,12 @@ class SmtpPoolSpec(ApiModel):
     @model_validator(mode="after")
     def _clients_are_seen(self) -> Self:
         check_clients_are_seen(self.balancing, self.submission.trusted_networks)
+        return self
+
+    @model_validator(mode="after")
+    def _a_probe_ends_before_the_next(self) -> Self:
+        if duration_seconds(self.health.timeout) >= duration_seconds(self.health.interval):
+            raise ValueError(
+                f"health.timeout {self.health.timeout} is not shorter than health.interval {self.health.interval}"
+            )
         return self

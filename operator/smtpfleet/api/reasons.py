@@ -10,6 +10,7 @@ class ConditionType(StrEnum):
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     AVAILABLE = "Available"
+    PROBES_HEALTHY = "ProbesHealthy"
     QUEUE_HEALTHY = "QueueHealthy"
     CERTIFICATE_VALID = "CertificateValid"
     USERS_VALID = "UsersValid"
@@ -22,8 +23,10 @@ class RelayState(StrEnum):
     """What a relay does for the pool now."""
 
     STARTING = "Starting"
+    SLOW_START = "SlowStart"
     SERVING = "Serving"
     DEGRADED = "Degraded"
+    EJECTED = "Ejected"
     DRAINING = "Draining"
     STRANDED = "Stranded"
 
@@ -79,6 +82,11 @@ class Reason(StrEnum):
     POOL_NOT_READY = "PoolNotReady"
     POOL_WITHOUT_TLS = "PoolWithoutTls"
     ROUTES_IN_A_CIRCLE = "RoutesInACircle"
+    PROBES_PASSED = "ProbesPassed"
+    PROBES_PENDING = "ProbesPending"
+    PROBES_MISSING = "ProbesMissing"
+    RELAYS_EJECTED = "RelaysEjected"
+    TOO_MANY_UNHEALTHY = "TooManyUnhealthy"
     # a relay
     POD_STARTING = "PodStarting"
     POD_READY = "PodReady"
@@ -88,6 +96,17 @@ class Reason(StrEnum):
     AGENT_SILENT = "AgentSilent"
     DRAIN_REQUESTED = "DrainRequested"
     SURPLUS = "Surplus"
+    JOINED = "Joined"
+    READMITTED = "Readmitted"
+    # a relay, found by probes
+    CONNECT_FAILED = "ConnectFailed"
+    BANNER_FAILED = "BannerFailed"
+    EHLO_FAILED = "EhloFailed"
+    START_TLS_FAILED = "StartTlsFailed"
+    SENDER_REFUSED = "SenderRefused"
+    RECIPIENT_REFUSED = "RecipientRefused"
+    RESET_FAILED = "ResetFailed"
+    PROBE_SLOW = "ProbeSlow"
     # actions
     CREATED = "Created"
     RESTORED = "Restored"

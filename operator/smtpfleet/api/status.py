@@ -10,6 +10,7 @@ from smtpfleet.api.reasons import ConditionType, RelayState
 from smtpfleet.api.values import ApiModel
 
 Text = Annotated[str, StringConstraints(max_length=1024)]
+Moment = Annotated[str, StringConstraints(max_length=32)]
 
 
 class Condition(ApiModel):
@@ -47,6 +48,12 @@ class RelayEntry(ApiModel):
         description="One CamelCase word for programs."
     )
     message: Text = Field(default="", description="A sentence for people.")
+    ejections: int = Field(
+        default=0, ge=0, description="Ejections in a row; 0 again once it has served for long enough."
+    )
+    readmitted: Moment = Field(
+        default="", description="When it returned from its last ejection of the row (RFC 3339), else empty."
+    )
 
 
 class DkimEntry(ApiModel):

@@ -11,7 +11,7 @@ from typing import Final
 
 from smtpfleet.api import names
 from smtpfleet.api.balancing import BalancingMethod
-from smtpfleet.api.routing import RoutingTable
+from smtpfleet.api.routing import RouteState, RoutingTable
 from smtpfleet.api.submission import TlsMode
 from smtpfleet.balancer import backups, clientlimit, entrance, sessions
 from smtpfleet.balancer.place import Place
@@ -102,11 +102,15 @@ def structure(table: RoutingTable, place: Place = _HERE) -> str:
 def weights(table: RoutingTable) -> dict[str, int]:
     """Weight of each server of the backend: the relays, then their unchecked copies.
 
-    A copy weighs what its relay does, so that mail does not go to a relay that drains while others serve. If all of
-    them drain, the copies weigh the same: a pool that is being emptied still rather takes mail than refuses it.
+    A copy weighs what its relay does, so that mail does not go to a relay that drains while others serve. The copy of a
+    relay that is out, but does not drain, has the least weight: it is the last resort where checks fail for the others.
+    If all of them drain, the copies weigh the same: a pool that is being emptied rather takes mail than refuses it.
     """
     relays = {relay.name: relay.weight for relay in table.relays}
-    copies = relays if any(relays.values()) else dict.fromkeys(relays, 1)
+    last = {relay.name: int(relay.state is RouteState.SERVING) for relay in table.relays}
+    copies = {name: weight or last[name] for name, weight in relays.items()}
+    if not any(copies.values()):
+        copies = dict.fromkeys(relays, 1)
     return relays | {f"{name}{UNCHECKED}": weight for name, weight in copies.items()}
 
 

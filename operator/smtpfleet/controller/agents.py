@@ -19,7 +19,7 @@ from smtpfleet.api.agent_status import BalancerStatus, RelayStatus
 from smtpfleet.api.names import HTTP_PORT
 from smtpfleet.domain.facts import AgentReport
 from smtpfleet.domain.figures import two_digits
-from smtpfleet.domain.relay_entries import SILENT_S
+from smtpfleet.domain.findings import SILENT_S
 
 logger = logging.getLogger(__name__)
 
@@ -71,15 +71,15 @@ class _Answer:
 class HttpAsker:
     """``GET /status`` of an agent."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
+    def __init__(self, session: aiohttp.ClientSession, *, port: int = HTTP_PORT) -> None:
+        self._session, self._port = session, port
 
     async def __call__(self, target: Target) -> Status:
         """The agent's answer, checked to be that of the pod meant: addresses are used again."""
         host = f"[{target.address}]" if ":" in target.address else target.address
         try:
             async with self._session.get(
-                f"http://{host}:{HTTP_PORT}/status",
+                f"http://{host}:{self._port}/status",
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
                 allow_redirects=False,
             ) as response:

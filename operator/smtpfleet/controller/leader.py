@@ -12,6 +12,7 @@ from typing import Final
 
 import aiohttp
 
+from smtpfleet.api.probes import ProbeResult
 from smtpfleet.cluster.client import Cluster
 from smtpfleet.cluster.credentials import Login
 from smtpfleet.cluster.errors import ClusterError, NotFoundError
@@ -21,11 +22,14 @@ from smtpfleet.controller.agents import INTERVAL_S, Agents, HttpAsker, PoolKey
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
 from smtpfleet.controller.neighbours import Neighbourhood
+from smtpfleet.controller.probes import Probes
 from smtpfleet.controller.reconcile import Reconciler
 from smtpfleet.controller.settings import Settings
 from smtpfleet.controller.watching import Seen, Watches
 from smtpfleet.controller.workqueue import Done, Pace, WorkQueue
 from smtpfleet.domain.status import NUMBERS_S
+from smtpfleet.probing.dialogue import Profile, probe
+from smtpfleet.probing.prober import Target
 from smtpfleet.resources.pool import Images
 
 logger = logging.getLogger(__name__)
@@ -68,7 +72,8 @@ class Leader:
         connector = aiohttp.TCPConnector(limit=64, force_close=True)
         async with aiohttp.ClientSession(connector=connector) as session:
             agents = Agents(HttpAsker(session), changed=self._agent_changed, clock=self._clock)
-            self._reconcile = self._reconciler(agents)
+            probes = self._probes()
+            self._reconcile = self._reconciler(agents, probes)
             watches = Watches(
                 login=self._login,
                 namespace=self._settings.watch_namespace,
@@ -80,15 +85,30 @@ class Leader:
                     group.create_task(self.queue.run())
                     group.create_task(watches.run())
                     group.create_task(agents.run())
+                    group.create_task(probes.run())
                     group.create_task(self._keep_finding_pools())
             finally:
                 self._metrics.forget_all(self.queue.known())
 
-    def _reconciler(self, agents: Agents) -> Reconciler:
+    def _probes(self) -> Probes:
+        async def probe_relay(target: Target, profile: Profile) -> ProbeResult:
+            return await probe(target.address, profile, clock=self._clock)
+
+        return Probes(
+            probe_relay,
+            changed=lambda key, wait_s: self.queue.nudge(key, delay_s=wait_s),
+            metrics=self._metrics.of_relays,
+            clock=self._clock,
+            jitter=random.random,
+        )
+
+    def _reconciler(self, agents: Agents, probes: Probes) -> Reconciler:
         return Reconciler(
             cluster=self._cluster,
             images=Images(relay=self._settings.relay_image, balancer=self._settings.balancer_image),
+            namespace=self._settings.pod_namespace,
             agents=agents,
+            probes=probes,
             ledger=self.ledger,
             events=EventRecorder(self._cluster, instance=self._settings.pod_name),
             metrics=self._metrics,

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from smtpfleet.api.reasons import RelayState
 from smtpfleet.api.status import SmtpPoolStatus
+from smtpfleet.controller.relay_metrics import RelayMetrics
 
 _PREFIX = "smtpfleet_operator"
 _POOL = ("namespace", "pool")
@@ -58,6 +59,8 @@ class Metrics:
             f"{_PREFIX}_relays_ready", "Relays of a pool that take mail.", _POOL, registry=registry
         )
 
+        self.of_relays = RelayMetrics(registry)
+
     def show(self, namespace: str, pool: str, status: SmtpPoolStatus) -> None:
         """Show a pool as its status has it."""
         self.relays_desired.labels(namespace, pool).set(status.desired_replicas)
@@ -71,6 +74,7 @@ class Metrics:
         labels = {"namespace": namespace, "pool": pool}
         for gauge in (self.relays_desired, self.relays_ready, self.relays):
             gauge.remove_by_labels(labels)
+        self.of_relays.forget((namespace, pool))
 
     def forget_all(self, pools: Iterable[tuple[str, str]]) -> None:
         """Show none of these pools any longer: another operator is at work now."""

@@ -35,6 +35,7 @@ from smtpfleet.controller.facts import (
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
 from smtpfleet.controller.neighbours import neighbours
+from smtpfleet.controller.probes import Probes
 from smtpfleet.controller.selfsigned import current_pair
 from smtpfleet.controller.wanted import Live, Made, wanted
 from smtpfleet.controller.workqueue import Done
@@ -62,7 +63,9 @@ class Reconciler:
     Args:
         cluster: the API server, behind the fence.
         images: the release's images.
+        namespace: the operator's own.
         agents: the relays' own reports.
+        probes: what probes find of relays.
         ledger: is told what lists show.
         events: posts what is news.
         metrics: are kept up to date.
@@ -75,14 +78,17 @@ class Reconciler:
         *,
         cluster: Cluster,
         images: Images,
+        namespace: str,
         agents: Agents,
+        probes: Probes,
         ledger: WatchLedger,
         events: EventRecorder,
         metrics: Metrics,
         clock: Callable[[], float],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._cluster, self._images, self._agents, self._ledger = cluster, images, agents, ledger
+        self._cluster, self._images, self._namespace = cluster, images, namespace
+        self._agents, self._probes, self._ledger = agents, probes, ledger
         self._events, self._metrics, self._clock, self._now = events, metrics, clock, now
         self._numbers_at: dict[PoolKey, float] = {}
 
@@ -113,11 +119,13 @@ class Reconciler:
             spec = SmtpPoolSpec.model_validate(stored["spec"])
         except ValidationError as error:
             return await self._refuse(key, stored, error)
-        pool = Pool(key[1], key[0], stored["metadata"]["uid"], spec, self._images)
+        pool = Pool(
+            key[1], key[0], stored["metadata"]["uid"], spec, self._images, operator_namespace=self._namespace
+        )
         children = await self._children(key)
         balancers = _balancers(children) if spec.balancing.backups else []
         await self._agents.follow(key, [*_targets(children), *balancers])
-        seen = pool_facts(
+        known = pool_facts(
             pool,
             stored,
             children,
@@ -125,6 +133,7 @@ class Reconciler:
             on_backups=self._agents.on_backups(key),
             neighbours=await self._neighbours(key, spec),
         )
+        seen = self._probes.look(key, dataclasses.replace(known, seen_at=self._now()))
         pool = dataclasses.replace(pool, senders=sending_pools(seen))
         planned = plan(seen)
         outcome = Outcome()
@@ -198,6 +207,7 @@ class Reconciler:
     ) -> Done:
         status = report(seen, planned, problems=outcome.problems, now=self._now())
         self._metrics.show(*key, status)
+        self._metrics.of_relays.show(key, seen.previous, status)
         since_s = self._clock() - self._numbers_at.get(key, float("-inf"))
         wait_s = write_delay_s(seen.previous, status, since_numbers_s=since_s)
         told: tuple[Note, ...] = ()
@@ -205,7 +215,7 @@ class Reconciler:
             await self._write_status(key, stored, status)
             told = notes(seen.previous, status)
         await self._tell(key, stored, (*outcome.notes, *told))
-        return Done(again_s=_again_s(outcome, wait_s))
+        return Done(again_s=_again_s(outcome, wait_s, planned.health.again_s))
 
     async def _refuse(self, key: PoolKey, stored: Object, error: ValidationError) -> Done:
         previous = stored_status(stored)
@@ -235,6 +245,7 @@ class Reconciler:
 
     def _forget(self, key: PoolKey) -> Done:
         self._agents.forget(key)
+        self._probes.forget(key)
         self._ledger.forget(*key)
         self._metrics.forget(*key)
         self._numbers_at.pop(key, None)
@@ -251,13 +262,13 @@ def _own_login(pool: Pool, live: Live, authorities: str) -> Login | None:
     return Login(password, authorities)
 
 
-def _again_s(outcome: Outcome, status_wait_s: float | None) -> float | None:
+def _again_s(outcome: Outcome, status_wait_s: float | None, health_wait_s: float | None) -> float | None:
     """When to look again: at once after a write, as its effects decide what comes next."""
     if outcome.again or outcome.writes:
         return 0.0
     waits_s = [WAIT_S] if outcome.waits else []
     waits_s += [PROBLEM_S] if outcome.problems else []
-    waits_s += [status_wait_s] if status_wait_s else []
+    waits_s += [wait_s for wait_s in (status_wait_s, health_wait_s) if wait_s]
     return min(waits_s, default=None)
 
 

@@ -13,9 +13,8 @@ from smtpfleet.api.reasons import Reason
 from smtpfleet.api.submission import TlsMode
 from smtpfleet.domain.conditions import Verdict, listing
 from smtpfleet.domain.facts import Pool
+from smtpfleet.domain.findings import expires_soon
 
-SOON: Final = timedelta(days=14)
-"""Whoever renews in time has done so by then; a short-lived certificate has a quarter of its life."""
 _REASONS: Final = {
     CertificateProblem.MISSING: Reason.SECRET_MISSING,
     CertificateProblem.EXPIRED: Reason.CERTIFICATE_EXPIRED,
@@ -67,9 +66,8 @@ def _dated(served: Sequence[Reported], now: datetime) -> Verdict:
     until = f"until {_end(first):%Y-%m-%d}"
     if left <= timedelta(0):
         return Verdict("False", Reason.CERTIFICATE_EXPIRED, f"{name}: the certificate expired, {until}")
-    life = _end(first) - first.not_before if first.not_before else None
     days = f"{left.days} days left, {until}" if left.days else f"less than a day left, {until}"
-    if left < min(SOON, life / 4 if life else SOON):
+    if expires_soon(first.not_before, _end(first), now):
         return Verdict("True", Reason.CERTIFICATE_EXPIRES_SOON, f"{days}: renew Secret {first.secret}")
     return Verdict("True", Reason.CERTIFICATE_VALID, days)
 

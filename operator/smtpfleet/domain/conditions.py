@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from smtpfleet.api.reasons import ConditionType, Reason, RelayState
 from smtpfleet.api.status import Condition, RelayEntry
 from smtpfleet.domain.facts import Pool
+from smtpfleet.domain.findings import silent
 from smtpfleet.domain.plan import Plan
-from smtpfleet.domain.relay_entries import silent, takes_mail
+from smtpfleet.domain.relay_entries import takes_mail
 
 _NAMED = 5
 
@@ -38,7 +39,7 @@ Verdicts = dict[ConditionType, Verdict]
 
 def judge(pool: Pool, plan: Plan, relays: Sequence[RelayEntry], problems: Sequence[Problem]) -> Verdicts:
     """All conditions of a pool whose spec could be read."""
-    stalled = _stalled([*problems, *_refused_tables(relays)])
+    stalled = _stalled([*problems, *_refused_tables(pool)])
     return {
         ConditionType.READY: _ready(pool, plan, relays, stalled),
         ConditionType.RECONCILING: _reconciling(pool, plan),
@@ -84,12 +85,16 @@ def _stalled(problems: Sequence[Problem]) -> Verdict:
     return Verdict("True", problems[0].reason, "; ".join(problem.message for problem in problems))
 
 
-def _refused_tables(relays: Sequence[RelayEntry]) -> list[Problem]:
-    refusing = [entry for entry in relays if entry.reason == Reason.TABLE_REFUSED]
-    if not refusing:
+def _refused_tables(pool: Pool) -> list[Problem]:
+    refusing = [
+        relay
+        for relay in pool.relays
+        if relay.exists and relay.ready and relay.agent and relay.agent.status.table_error
+    ]
+    if not refusing or refusing[0].agent is None:
         return []
-    names = listing(entry.name for entry in refusing)
-    return [Problem(Reason.TABLE_REFUSED, f"{names}: {refusing[0].message}")]
+    names, error = listing(relay.name for relay in refusing), refusing[0].agent.status.table_error
+    return [Problem(Reason.TABLE_REFUSED, f"{names}: works on with its last good routing table: {error}")]
 
 
 def _ready(pool: Pool, plan: Plan, relays: Sequence[RelayEntry], stalled: Verdict) -> Verdict:
@@ -97,13 +102,19 @@ def _ready(pool: Pool, plan: Plan, relays: Sequence[RelayEntry], stalled: Verdic
     if stalled.status == "True":
         return Verdict("False", stalled.reason, stalled.message)
     if taking < plan.desired:
-        return Verdict("False", Reason.RELAYS_NOT_READY, f"{taking} of {plan.desired} relays take mail")
+        out = [f"{entry.name} is ejected: {entry.reason}" for entry in relays if _is_out(entry)]
+        message = "; ".join([f"{taking} of {plan.desired} relays take mail", *out[:_NAMED]])
+        return Verdict("False", Reason.RELAYS_NOT_READY, message)
     balancer = pool.balancer
     if balancer is None or balancer.ready < pool.spec.balancing.replicas:
         ready = balancer.ready if balancer else 0
         message = f"{ready} of {pool.spec.balancing.replicas} balancers are ready"
         return Verdict("False", Reason.BALANCERS_NOT_READY, message)
     return Verdict("True", Reason.ALL_RELAYS_READY, f"{taking} relays take mail")
+
+
+def _is_out(entry: RelayEntry) -> bool:
+    return entry.state is RelayState.EJECTED
 
 
 def _reconciling(pool: Pool, plan: Plan) -> Verdict:

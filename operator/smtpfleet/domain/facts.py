@@ -1,13 +1,18 @@
 """What the operator has seen of one pool, in the terms its decisions need: no Kubernetes objects here."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Final
 
 from smtpfleet.api.agent_status import RelayStatus
 from smtpfleet.api.pool import SmtpPoolSpec
+from smtpfleet.api.probes import ProbeResult
 from smtpfleet.api.routing import BalancerPeer, RoutingTable
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.domain.neighbours import Neighbour
+
+_NO_TIME: Final = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,15 @@ class AgentReport:
     age_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """One probe of a relay's present pod; how long ago it began and ended."""
+
+    result: ProbeResult
+    began_s: float
+    ended_s: float
+
+
 class Wish(StrEnum):
     """What a person asked of a relay by annotation."""
 
@@ -83,6 +97,10 @@ class Relay:
     address: str = ""
     pods: tuple[Pod, ...] = ()
     agent: AgentReport | None = None
+    probes: tuple[ProbeReport, ...] = ()
+    """The last probes of its present pod, the newest first."""
+    unprobed_s: float | None = None
+    """Seconds without a probe's result, although it is to be probed; None: it is not to be."""
     ephemeral: bool = False
     wish: Wish = Wish.NONE
     weight_bound: int = 100
@@ -129,3 +147,5 @@ class Pool:
     table: RoutingTable | None = None
     """The routing table that the agents can read now."""
     previous: SmtpPoolStatus = field(default_factory=SmtpPoolStatus)
+    seen_at: datetime = _NO_TIME
+    """The time of day when all this was seen."""

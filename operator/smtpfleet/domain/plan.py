@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from smtpfleet.api.names import relay_name
 from smtpfleet.api.routing import RoutingTable
+from smtpfleet.domain.assessment import Assessment, assess
 from smtpfleet.domain.facts import Pool, Relay
 from smtpfleet.domain.removal import Verdict, verdict
 from smtpfleet.domain.rollout import may_restart
@@ -53,16 +54,23 @@ class Plan:
     removal: Removal | None
     remnants: tuple[str, ...]
     verdicts: dict[str, Verdict]
+    health: Assessment
 
 
 def plan(pool: Pool) -> Plan:
     """Decide the next step for a pool. The same facts give the same plan."""
-    size = scale(desired=pool.spec.replicas, relays=pool.relays, marked=marked_before(pool.previous))
+    health = assess(pool)
+    size = scale(
+        desired=pool.spec.replicas,
+        relays=pool.relays,
+        marked=marked_before(pool.previous),
+        ejected=health.ejected,
+    )
     existing = [relay for relay in pool.relays if relay.exists]
-    restart = may_restart(existing, leaving=size.leaving, starting=bool(size.new))
+    restart = may_restart(existing, leaving=size.leaving, starting=bool(size.new), ejected=health.ejected)
     verdicts = {relay.name: verdict(relay, pool.table) for relay in existing if relay.name in size.leaving}
     removal = _removal(existing, verdicts)
-    table = routing_table(pool, leaving=size.leaving)
+    table = routing_table(pool, leaving=size.leaving, weights=health.weights)
     steps = [
         _step(relay, template=relay.name in restart)
         for relay in existing
@@ -77,6 +85,7 @@ def plan(pool: Pool) -> Plan:
         removal=removal,
         remnants=_remnants(pool, size),
         verdicts=verdicts,
+        health=health,
     )
 
 

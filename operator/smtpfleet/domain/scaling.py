@@ -27,14 +27,19 @@ class Scale:
         return self.surplus | self.doomed
 
 
-def scale(*, desired: int, relays: Sequence[Relay], marked: Collection[str]) -> Scale:
-    """Compare what exists with the number ``desired``; ``marked`` were chosen to go before."""
+def scale(
+    *, desired: int, relays: Sequence[Relay], marked: Collection[str], ejected: Collection[str] = ()
+) -> Scale:
+    """Compare what exists with the number ``desired``; ``marked`` were chosen to go before.
+
+    An ejected relay serves nobody, so it goes before one that does.
+    """
     doomed = frozenset(relay.name for relay in relays if relay.doomed)
     members = [relay for relay in relays if relay.exists and not relay.doomed]
     excess = max(0, len(members) - desired)
     candidates = sorted(
         (relay for relay in members if not relay.paused),
-        key=lambda relay: _least_missed_first(relay, marked),
+        key=lambda relay: _least_missed_first(relay, marked, ejected),
     )
     return Scale(
         new=_lowest_free(relays, desired - len(members)),
@@ -48,12 +53,14 @@ def marked_before(status: SmtpPoolStatus) -> frozenset[str]:
     return frozenset(entry.name for entry in status.relays if entry.reason == Reason.SURPLUS)
 
 
-def _least_missed_first(relay: Relay, marked: Collection[str]) -> tuple[bool, bool, bool, bool, int, int]:
+def _least_missed_first(
+    relay: Relay, marked: Collection[str], ejected: Collection[str]
+) -> tuple[bool, bool, bool, bool, int, int]:
     queue = relay.agent.status.queue if relay.agent else None
     return (
         relay.name not in marked,
         relay.wish is not Wish.DRAIN,
-        relay.ready,
+        relay.ready and relay.name not in ejected,
         queue is None,
         queue.total + queue.receiving if queue else 0,
         -relay.number,

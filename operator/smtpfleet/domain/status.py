@@ -19,6 +19,7 @@ from smtpfleet.domain.deliveries import delivery_ready
 from smtpfleet.domain.facts import Pool
 from smtpfleet.domain.figures import timestamp, two_digits
 from smtpfleet.domain.plan import Plan
+from smtpfleet.domain.probes_healthy import probes_healthy
 from smtpfleet.domain.relay_entries import entries, takes_mail
 from smtpfleet.domain.signing import dkim_entries, signing_ready
 from smtpfleet.domain.users import users_valid
@@ -37,6 +38,7 @@ def report(pool: Pool, plan: Plan, *, problems: Sequence[Problem], now: datetime
     verdicts[ConditionType.USERS_VALID] = users_valid(pool)
     verdicts[ConditionType.DELIVERY_READY] = delivery_ready(pool)
     verdicts[ConditionType.SIGNING_READY] = signing_ready(pool)
+    verdicts[ConditionType.PROBES_HEALTHY] = probes_healthy(pool, plan.health)
     conditions = dated(
         verdicts,
         pool.previous.conditions,

@@ -1,6 +1,6 @@
 """Builds the routing table of a pool: pure, so equal decisions give equal bytes and no write."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from smtpfleet.api import names
 from smtpfleet.api.delivery import IMPLICIT_TLS_PORT, DeliveryTls, Route
@@ -23,16 +23,17 @@ from smtpfleet.api.values import duration_seconds, size_bytes
 from smtpfleet.domain.facts import Pool, Relay, Wish
 from smtpfleet.domain.internationalised import unicode_domain
 from smtpfleet.domain.neighbours import is_verified, obstacle, senders
+from smtpfleet.domain.weights import FULL
 
-FULL_WEIGHT = 100
 
-
-def routing_table(pool: Pool, *, leaving: Collection[str]) -> RoutingTable:
+def routing_table(
+    pool: Pool, *, leaving: Collection[str], weights: Mapping[str, int] | None = None
+) -> RoutingTable:
     """What the agents of the pool are to act on.
 
-    A relay is listed as soon as it has an address, with its full weight: whether it can take a connection
-    now is the balancers' judgement, who look several times a second. So the table still is right when the
-    operator, or the API server, is away (fail-static).
+    A relay is listed as soon as it has an address: whether it can take a connection now is the balancers'
+    judgement, who look several times a second. So the table still is right when the operator, or the API
+    server, is away (fail-static). ``weights`` are those of its health; a relay without one has its full weight.
     """
     spec = pool.spec
     return RoutingTable(
@@ -51,7 +52,7 @@ def routing_table(pool: Pool, *, leaving: Collection[str]) -> RoutingTable:
         ),
         delivery=_delivery(pool),
         postfix=dict(sorted(spec.relay.postfix.items())),
-        relays=_routes(pool.relays, pool.table, leaving),
+        relays=_routes(pool.relays, pool.table, leaving, weights or {}),
         secrets=secret_names(pool.name, spec, sending_pools(pool)),
         balancing=_balancing(pool),
         signing=tuple(
@@ -105,15 +106,22 @@ def _domain_route(pool: Pool, route: Route) -> DomainRoute:
 
 
 def _routes(
-    relays: Sequence[Relay], live: RoutingTable | None, leaving: Collection[str]
+    relays: Sequence[Relay],
+    live: RoutingTable | None,
+    leaving: Collection[str],
+    weights: Mapping[str, int],
 ) -> tuple[RelayRoute, ...]:
     listed = sorted((relay for relay in relays if relay.address), key=lambda relay: relay.number)
-    return tuple(_route(relay, live, leaving) for relay in listed if relay.exists or relay.pods)
+    return tuple(
+        _route(relay, live, leaving, weights.get(relay.name, FULL))
+        for relay in listed
+        if relay.exists or relay.pods
+    )
 
 
-def _route(relay: Relay, live: RoutingTable | None, leaving: Collection[str]) -> RelayRoute:
+def _route(relay: Relay, live: RoutingTable | None, leaving: Collection[str], weight: int) -> RelayRoute:
     if relay.paused and live and (current := live.relay(relay.name)):
         return current.model_copy(update={"address": relay.address})
     if relay.name in leaving or relay.wish is Wish.DRAIN or not relay.exists:
         return RelayRoute(name=relay.name, address=relay.address, weight=0, state=RouteState.DRAINING)
-    return RelayRoute(name=relay.name, address=relay.address, weight=min(FULL_WEIGHT, relay.weight_bound))
+    return RelayRoute(name=relay.name, address=relay.address, weight=min(weight, relay.weight_bound))

@@ -1,11 +1,14 @@
 """Which Events a change of status is worth: transitions only, with the conditions' own words."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from smtpfleet.api.reasons import ConditionType, Reason
-from smtpfleet.api.status import Condition, SmtpPoolStatus
+from smtpfleet.api.reasons import ConditionType, Reason, RelayState
+from smtpfleet.api.status import Condition, RelayEntry, SmtpPoolStatus
+from smtpfleet.domain.findings import REASONS as PROBE_REASONS
+from smtpfleet.domain.health import SERVED
 
 
 class Severity(StrEnum):
@@ -29,6 +32,7 @@ _BAD: Final = {
     ConditionType.READY: "False",
     ConditionType.STALLED: "True",
     ConditionType.AVAILABLE: "False",
+    ConditionType.PROBES_HEALTHY: "False",
     ConditionType.QUEUE_HEALTHY: "False",
     ConditionType.CERTIFICATE_VALID: "False",
     ConditionType.USERS_VALID: "False",
@@ -46,11 +50,46 @@ def notes(old: SmtpPoolStatus, new: SmtpPoolStatus) -> tuple[Note, ...]:
     A pool's first status tells only what is wrong: that it is not ready yet is no news.
     """
     before = {condition.type: condition for condition in old.conditions}
-    return tuple(
+    told = [
         note
         for condition in new.conditions
         if condition.type in _TOLD and (note := _note(before.get(condition.type), condition))
-    )
+    ]
+    return (*told, *_of_relays(old, new))
+
+
+def _of_relays(old: SmtpPoolStatus, new: SmtpPoolStatus) -> Iterator[Note]:
+    """What became of relays by their probes: out, weighed less, and back."""
+    before = {entry.name: entry for entry in old.relays}
+    for entry in new.relays:
+        was = before.get(entry.name)
+        if was is not None and was.state is not entry.state:
+            yield from _of_relay(was, entry)
+
+
+def _of_relay(was: RelayEntry, entry: RelayEntry) -> Iterator[Note]:
+    reason = Reason(entry.reason)
+    if entry.state is RelayState.EJECTED:
+        row = f", {entry.ejections} times in a row" if entry.ejections > 1 else ""
+        message = f"{entry.name} is ejected{row}: {entry.message}"
+        yield Note(Severity.WARNING, reason, message, action=str(RelayState.EJECTED))
+    elif was.state is RelayState.EJECTED and entry.state in SERVED:
+        yield Note(
+            Severity.NORMAL,
+            Reason.READMITTED,
+            f"{entry.name} gets mail again, at first with weight {entry.weight}",
+            action=str(entry.state),
+        )
+    elif entry.state is RelayState.DEGRADED and reason in PROBE_REASONS:
+        message = f"{entry.name} gets less mail: {entry.message}"
+        yield Note(Severity.WARNING, reason, message, action=str(entry.state))
+    elif was.state is RelayState.DEGRADED and was.reason in PROBE_REASONS and entry.state in SERVED:
+        yield Note(
+            Severity.NORMAL,
+            Reason.PROBES_PASSED,
+            f"{entry.name} has its full weight again",
+            action=str(entry.state),
+        )
 
 
 def is_settled(status: SmtpPoolStatus, generation: int) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path  # noqa: E402
 
 from smtpfleet import logs  # noqa: E402
 from smtpfleet.api import names  # noqa: E402
+from smtpfleet.api.probes import nobodys_addresses  # noqa: E402
 from smtpfleet.api.routing import RoutingTable  # noqa: E402
 from smtpfleet.feed import web  # noqa: E402
 from smtpfleet.feed.access import in_cluster  # noqa: E402
@@ -122,6 +123,8 @@ class _Relay:
     def _table_changed(self) -> None:
         """The accepted table and the newest one may name different Secrets: both are followed."""
         self.secrets.follow({name for table in self._tables() for name in table.secrets})
+        if table := self.tables.current:
+            self.reader.leave_out(nobodys_addresses(table.submission.trusted_networks))
         self.agent.wake()
 
     def _tables(self) -> list[RoutingTable]:

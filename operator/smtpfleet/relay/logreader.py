@@ -26,6 +26,14 @@ _CHECK: Final = "postfix/check/"
 _CHECK_NOISE: Final = ("connect from ", "disconnect from ", "lost connection after ")
 _SIGNED: Final = "DKIM-Signature field added ("
 _MILTER_REJECT: Final = "milter-reject: "
+_SESSION: Final = re.compile(
+    r"(?:connect from|disconnect from|\w+ TLS connection established from) [^\s\[]+(?P<client>\[[0-9a-f.:]+\])(?::| |$)"
+)
+_BEGUN: Final = re.compile(r"(?P<id>\w+): client=(?P<who>[^\s\[]+(?P<client>\[[0-9a-f.:]+\]))")
+_BEGUN_MOST: Final = 100
+_CANCELLED: Final = ": removed (canceled)"
+_HANDED_IN: Final = re.compile(r" (?:data|bdat|auth)=| \w+=\d+/\d")
+"""Of a session's last line: commands that no probe sends, or one that was refused."""
 _FROZEN: Final = "deferred transport)"
 
 
@@ -62,7 +70,13 @@ class LogReader:
         self.refusals = Refusals()
         self.signed = 0
         self.milter_rejects = 0
+        self._probing: frozenset[str] = frozenset()
+        self._begun: dict[str, str] = {}
         self._mask = mask if mask_addresses else str
+
+    def leave_out(self, probing: frozenset[str]) -> None:
+        """Client addresses that only the operator's probes name: their sessions are no news while they are well."""
+        self._probing = frozenset(f"[{address}]" for address in probing)
 
     def read(self, line: str) -> LogLine | None:
         """What to pass on, or None for noise."""
@@ -72,6 +86,9 @@ class LogReader:
         program, text = parts["program"], parts["text"]
         if program.startswith(_CHECK) and text.startswith(_CHECK_NOISE):
             return None
+        if self._is_probe(program, text):
+            return None
+        text = self._with_client(text)
         self._count(text)
         self.refusals.read(program, text)
         severity = _SEVERITY.match(text)
@@ -81,6 +98,28 @@ class LogReader:
             pid=int(parts["pid"]),
             severity=Severity(severity["severity"]) if severity else Severity.INFO,
         )
+
+    def _is_probe(self, program: str, text: str) -> bool:
+        """A line about a session of a probe, unless something went wrong in it or a message was handed in.
+
+        Postfix begins a queue file with the first recipient, and removes it when there is no message for it.
+        """
+        if program.endswith("/cleanup") and text.endswith(_CANCELLED):
+            return self._begun.pop(text.removesuffix(_CANCELLED), None) is not None
+        if not program.endswith("/smtpd"):
+            return False
+        if (begun := _BEGUN.fullmatch(text)) and begun["client"] in self._probing:
+            if len(self._begun) >= _BEGUN_MOST:
+                self._begun.clear()
+            self._begun[begun["id"]] = begun["who"]
+            return True
+        match = _SESSION.match(text)
+        return match is not None and match["client"] in self._probing and not _HANDED_IN.search(text)
+
+    def _with_client(self, text: str) -> str:
+        """The first line of a message that such a client hands in after all tells what was left out before it."""
+        who = self._begun.pop(text.partition(":")[0], None) if self._begun else None
+        return text if who is None else f"{text}, client={who}"
 
     def _count(self, text: str) -> None:
         """A recipient's outcome, a signature, or mail that could not be signed.

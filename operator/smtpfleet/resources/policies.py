@@ -1,8 +1,9 @@
 """NetworkPolicies: who may talk to the pods of a pool.
 
 The relays' SMTP ports believe the client address in the PROXY header, so whoever reaches them can claim to be
-in a trusted network: only this pool's balancers may. Read-only HTTP is open inside the cluster, for the
-operator, for Prometheus and for tests. Nothing limits what relays send: where mail goes is not known.
+in a trusted network: only this pool's balancers may, and the operator, whose probes do so. Read-only HTTP is
+open inside the cluster, for the operator, for Prometheus and for tests. Nothing limits what relays send: where
+mail goes is not known.
 """
 
 from typing import Any, Final
@@ -16,15 +17,27 @@ _IN_CLUSTER: Final[list[dict[str, Any]]] = [{"namespaceSelector": {}}]
 
 
 def relay_policy(pool: Pool) -> Object:
-    """SMTP from the balancers of this pool, HTTP from the cluster, nothing else."""
+    """SMTP from the balancers of this pool and from the operator's probes, HTTP from the cluster, nothing else."""
     balancers = [{"podSelector": {"matchLabels": selector(pool, component=names.COMPONENT_BALANCER)}}]
     smtp = _ports(*_CLIENT_PORTS, names.CHECK_PORT, names.AGENT_CHECK_PORT)
+    ingress = [{"from": balancers, "ports": smtp}, {"from": _IN_CLUSTER, "ports": _ports(names.HTTP_PORT)}]
+    if pool.operator_namespace:
+        ingress.append({"from": [_operator(pool)], "ports": _ports(names.SMTP_PORT)})
     return _policy(
         pool,
         names.relays_name(pool.name),
         names.COMPONENT_RELAY,
-        [{"from": balancers, "ports": smtp}, {"from": _IN_CLUSTER, "ports": _ports(names.HTTP_PORT)}],
+        ingress,
     )
+
+
+def _operator(pool: Pool) -> dict[str, Any]:
+    """The operator's pods, whatever its release is called."""
+    labels = {"app.kubernetes.io/name": names.FIELD_MANAGER, names.COMPONENT_LABEL: names.COMPONENT_OPERATOR}
+    return {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": pool.operator_namespace}},
+        "podSelector": {"matchLabels": labels},
+    }
 
 
 def balancer_policy(pool: Pool) -> Object:

@@ -19,7 +19,9 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """One SmtpPool. ``uid`` binds children to this very object, not to a later one of the same name."""
+    """One SmtpPool. ``uid`` binds children to this very object, not to a later one of the same name;
+    ``operator_namespace`` is where the operator's pods are, empty if it has none.
+    """
 
     name: str
     namespace: str
@@ -28,3 +30,4 @@ class Pool:
     images: Images
     senders: tuple[str, ...] = ()
     """Pools whose routes lead here."""
+    operator_namespace: str = ""

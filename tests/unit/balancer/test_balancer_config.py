@@ -5,6 +5,7 @@ import re
 import pytest
 
 from smtpfleet.api.balancing import BalancingMethod
+from smtpfleet.api.routing import RouteState
 from smtpfleet.api.submission import TlsMode
 from smtpfleet.balancer.config import render, structure, weights
 from smtpfleet.balancer.sessions import (
@@ -101,3 +102,14 @@ def test_the_port_of_implicit_tls_is_there_unless_there_is_no_tls(mode: TlsMode)
 def test_a_change_between_optional_and_required_needs_no_reload_but_none_does() -> None:
     none, optional, required = (structure(table(100, tls=mode)) for mode in TlsMode)
     assert none != optional == required
+
+
+def test_a_relay_that_is_out_but_does_not_drain_is_the_last_resort() -> None:
+    """Its copy takes connections only when the checks fail for every relay with a weight."""
+    both = table(100, 100, 100)
+    out = both.relays[1].model_copy(update={"weight": 0})
+    drains = both.relays[2].model_copy(update={"weight": 0, "state": RouteState.DRAINING})
+    shown = weights(both.model_copy(update={"relays": (both.relays[0], out, drains)}))
+    assert list(shown.values()) == [100, 0, 0, 100, 1, 0]
+    alone = weights(both.model_copy(update={"relays": (out, drains)}))
+    assert list(alone.values()) == [0, 0, 1, 0]

@@ -18,7 +18,6 @@ from smtpfleet.api.agent_status import (
     QueueCounts,
     RelayStatus,
 )
-from smtpfleet.controller import agents as module
 from smtpfleet.controller.agents import AgentError, Agents, HttpAsker, Status, Target
 
 KEY = ("mail", "outbound")
@@ -226,9 +225,7 @@ async def test_a_very_large_fleet_is_asked_more_slowly_and_not_all_at_once() -> 
         assert max(map(seconds.count, range(10))) <= 101
 
 
-async def _answering(
-    monkeypatch: pytest.MonkeyPatch, answer: web.Response, *, balancer: bool = False
-) -> Status:
+async def _answering(answer: web.Response, *, balancer: bool = False) -> Status:
     """Ask a real server on loopback that gives this answer."""
 
     async def handler(_: web.Request) -> web.Response:
@@ -240,17 +237,17 @@ async def _answering(
     await runner.setup()
     await (site := web.TCPSite(runner, "127.0.0.1", 0)).start()
     assert site._server is not None
-    monkeypatch.setattr(module, "HTTP_PORT", runner.addresses[0][1])
     try:
         async with aiohttp.ClientSession() as session:
-            return await HttpAsker(session)(Target("r0", "u", "127.0.0.1", balancer=balancer))
+            target = Target("r0", "u", "127.0.0.1", balancer=balancer)
+            return await HttpAsker(session, port=runner.addresses[0][1])(target)
     finally:
         await runner.cleanup()
 
 
-async def test_an_agents_answer_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_agents_answer_is_read() -> None:
     text = RelayStatus(relay="r0", table_revision="abc").model_dump_json(by_alias=True)
-    assert (await _answering(monkeypatch, web.Response(text=text))).table_revision == "abc"
+    assert (await _answering(web.Response(text=text))).table_revision == "abc"
 
 
 @pytest.mark.parametrize(
@@ -264,19 +261,19 @@ async def test_an_agents_answer_is_read(monkeypatch: pytest.MonkeyPatch) -> None
         {"text": "x" * 200_000},
     ],
 )
-async def test_anything_else_is_silence(monkeypatch: pytest.MonkeyPatch, answer: dict[str, object]) -> None:
+async def test_anything_else_is_silence(answer: dict[str, object]) -> None:
     with pytest.raises(AgentError):
-        await _answering(monkeypatch, web.Response(**answer))  # type: ignore[arg-type] # given as they come
+        await _answering(web.Response(**answer))  # type: ignore[arg-type] # given as they come
 
 
-async def test_a_balancers_answer_is_read_and_only_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_balancers_answer_is_read_and_only_its_own() -> None:
     text = BalancerStatus(balancer="r0", on_backups=True).model_dump_json(by_alias=True)
-    answer = await _answering(monkeypatch, web.Response(text=text), balancer=True)
+    answer = await _answering(web.Response(text=text), balancer=True)
     assert isinstance(answer, BalancerStatus)
     assert answer.on_backups
     other = BalancerStatus(balancer="another").model_dump_json(by_alias=True)
     with pytest.raises(AgentError):
-        await _answering(monkeypatch, web.Response(text=other), balancer=True)
+        await _answering(web.Response(text=other), balancer=True)
 
 
 @pytest.mark.looptime

@@ -13,9 +13,10 @@ from smtpfleet.api.agent_status import (
     RelayStatus,
 )
 from smtpfleet.api.pool import SmtpPoolSpec
+from smtpfleet.api.probes import ProbeResult, ProbeStage
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.api.status import SmtpPoolStatus
-from smtpfleet.domain.facts import AgentReport, Claim, Deployment, Pod, Pool, Relay
+from smtpfleet.domain.facts import AgentReport, Claim, Deployment, Pod, Pool, ProbeReport, Relay
 from smtpfleet.domain.table import routing_table
 
 CERTIFICATE = CertificateStatus(
@@ -60,6 +61,17 @@ def pod(name: str, **fields: Any) -> Pod:
     return Pod(uid=f"{name}-pod", **given)
 
 
+def probe(ended_s: float = 1.0, *, took_s: float = 0.02, **fields: Any) -> ProbeReport:
+    """A probe that passed, unless ``fields`` of its result say otherwise."""
+    given: dict[str, Any] = {
+        "stage": ProbeStage.QUIT,
+        "latency_s": {ProbeStage.BANNER: took_s},
+        "not_before": CERTIFICATE.not_before,
+        "not_after": CERTIFICATE.not_after,
+    } | fields
+    return ProbeReport(ProbeResult(**given), began_s=ended_s + took_s, ended_s=ended_s)
+
+
 def relay(number: int, **fields: Any) -> Relay:
     """A relay that serves."""
     name = f"outbound-relay-{number}"
@@ -70,6 +82,7 @@ def relay(number: int, **fields: Any) -> Relay:
         "address": f"10.96.0.{number + 1}",
         "pods": (pod(name),),
         "agent": report(name),
+        "probes": (probe(1.0), probe(6.0)),
     }
     return Relay(name=name, number=number, **(given | fields))
 

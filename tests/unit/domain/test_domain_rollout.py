@@ -94,3 +94,11 @@ def test_at_most_one_relay_that_takes_mail_restarts_and_only_if_all_others_do(re
     for item in serving:
         assert all(other.ready for other in relays if other is not item)
     assert not any(item.paused for item in relays if item.name in chosen)
+
+
+def test_while_a_relay_is_ejected_only_that_one_may_be_restarted() -> None:
+    relays = [_old(0), _old(1), relay(2)]
+    names = [each.name for each in relays]
+    assert may_restart(relays, leaving=(), starting=False, ejected=names[1:2]) == {names[1]}
+    assert may_restart(relays, leaving=(), starting=False, ejected=names[2:]) == frozenset()
+    assert may_restart(relays, leaving=names[2:], starting=False, ejected=names[2:]) == {names[0]}

@@ -130,3 +130,8 @@ def test_a_choice_repeated_with_its_own_outcome_as_memory_is_the_same_choice(
 ) -> None:
     first = scale(desired=desired, relays=relays, marked=())
     assert scale(desired=desired, relays=relays, marked=first.surplus) == first
+
+
+def test_a_relay_that_is_ejected_goes_before_one_that_serves() -> None:
+    relays = [_with_queue(0, 50), _with_queue(1, 2)]
+    assert scale(desired=1, relays=relays, marked=(), ejected=_names(0)).surplus == _names(0)

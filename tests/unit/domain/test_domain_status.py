@@ -46,6 +46,7 @@ def test_a_pool_that_is_well_says_so_in_every_condition() -> None:
         "Reconciling": "False",
         "Stalled": "False",
         "Available": "True",
+        "ProbesHealthy": "True",
         "QueueHealthy": "True",
         "Paused": "False",
         "CertificateValid": "True",
@@ -166,7 +167,8 @@ def test_a_paused_relay_is_named() -> None:
 @pytest.mark.parametrize(
     ("fields", "state", "reason"),
     [
-        ({}, RelayState.SERVING, "PodReady"),
+        ({}, RelayState.SERVING, "ProbesPassed"),
+        ({"probes": ()}, RelayState.SERVING, "PodReady"),
         ({"pods": (), "agent": None}, RelayState.STARTING, "PodMissing"),
         ({"pods": (pod("x", node="", ready=False, running=False),)}, RelayState.STARTING, "PodUnschedulable"),
         ({"pods": (pod("x", ready=False, running=False),)}, RelayState.STARTING, "PodStarting"),

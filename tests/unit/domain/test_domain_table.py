@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from smtpfleet.api.routing import BalancerPeer, RouteState, parse_table
 from smtpfleet.domain.facts import Claim, Wish
+from smtpfleet.domain.table import routing_table
 from tests.unit.domain.samples import pod, pool, relay, table
 
 
@@ -129,4 +130,14 @@ def test_routes_keep_their_order_and_get_the_other_form_of_their_domain() -> Non
         ("a.example", 25),
         ("", None),
         ("c.example", None),
+    ]
+
+
+def test_weights_of_health_hold_up_to_the_bound_and_do_not_drain() -> None:
+    seen = pool([relay(0), relay(1, weight_bound=30), relay(2)])
+    shown = routing_table(seen, leaving=(), weights={"outbound-relay-0": 0, "outbound-relay-1": 50})
+    assert [(route.weight, route.state) for route in shown.relays] == [
+        (0, RouteState.SERVING),
+        (30, RouteState.SERVING),
+        (100, RouteState.SERVING),
     ]

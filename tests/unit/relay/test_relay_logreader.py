@@ -122,3 +122,69 @@ def test_signatures_and_mail_that_could_not_be_signed_are_counted() -> None:
         " Service unavailable - try again later; from=<a@b.example> to=<x@dest.test> proto=ESMTP helo=<c>"
     )
     assert (reader.signed, reader.milter_rejects) == (1, 1)
+
+
+PROBE = "unknown[10.0.0.0]"
+CLIENT = "unknown[10.0.0.1]"
+SESSION = [
+    "connect from {}",
+    "Anonymous TLS connection established from {}: TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)",
+    "disconnect from {} ehlo=2 starttls=1 mail=1 rcpt=1 rset=1 quit=1 commands=7",
+]
+
+
+@pytest.mark.parametrize("text", SESSION)
+def test_a_probe_that_passes_leaves_no_line_and_a_client_of_the_same_network_does(text: str) -> None:
+    reader = LogReader(mask_addresses=True)
+    reader.leave_out(frozenset({"10.0.0.0", "fd00::"}))
+    assert reader.read(PREFIX + "postfix/smtpd[7]: " + text.format(PROBE)) is None
+    assert reader.read(PREFIX + "postfix/smtpd[7]: " + text.format("unknown[fd00::]")) is None
+    assert reader.read(PREFIX + "postfix/smtpd[7]: " + text.format(CLIENT)) is not None
+    assert reader.read(PREFIX + "postfix/qmgr[7]: " + text.format(PROBE)) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"NOQUEUE: reject: MAIL from {PROBE}: 452 4.3.1 Insufficient system storage; helo=<probe.smtpfleet.invalid>",
+        f"disconnect from {PROBE} ehlo=1 mail=0/1 quit=1 commands=2/3",
+        f"disconnect from {PROBE} ehlo=1 mail=1 rcpt=1 data=1 quit=1 commands=5",
+        f"4j: client={PROBE}, sasl_method=PLAIN, sasl_username=jane",
+        f"lost connection after EHLO from {PROBE}",
+        "disconnect from unknown[10.0.0.0",
+    ],
+)
+def test_what_goes_wrong_in_a_probe_and_every_message_is_passed_on(text: str) -> None:
+    reader = LogReader(mask_addresses=True)
+    reader.leave_out(frozenset({"10.0.0.0"}))
+    assert reader.read(PREFIX + "postfix/smtpd[7]: " + text) is not None
+
+
+def _probed() -> LogReader:
+    reader = LogReader(mask_addresses=True)
+    reader.leave_out(frozenset({"10.0.0.0"}))
+    assert reader.read(PREFIX + f"postfix/smtpd[7]: 4jZp: client={PROBE}") is None
+    return reader
+
+
+def test_the_queue_file_that_a_probe_begins_and_gives_up_leaves_no_line() -> None:
+    reader = _probed()
+    assert reader.read(PREFIX + "postfix/cleanup[8]: 4jZp: removed (canceled)") is None
+    assert reader.read(PREFIX + "postfix/cleanup[8]: 4jZq: removed (canceled)") is not None
+
+
+def test_a_message_of_that_client_is_told_with_its_client() -> None:
+    reader = _probed()
+    line = reader.read(PREFIX + "postfix/cleanup[8]: 4jZp: message-id=<a@b.example>")
+    assert line is not None
+    assert line.text == f"4jZp: message-id=<a@b.example>, client={PROBE}"
+    again = reader.read(PREFIX + "postfix/qmgr[9]: 4jZp: removed")
+    assert again is not None
+    assert again.text == "4jZp: removed"
+
+
+def test_queue_files_that_are_never_heard_of_again_are_forgotten() -> None:
+    reader = _probed()
+    for number in range(1000):
+        reader.read(PREFIX + f"postfix/smtpd[7]: 4j{number}: client={PROBE}")
+    assert len(reader._begun) <= 100

@@ -27,6 +27,7 @@ def pool(**spec: Any) -> Pool:
         uid="7d1f3a0c-0000-4000-8000-000000000001",
         spec=SmtpPoolSpec.model_validate(given),
         images=Images(relay="example.net/relay:1", balancer="example.net/balancer:1"),
+        operator_namespace="smtpfleet-system",
     )
 
 

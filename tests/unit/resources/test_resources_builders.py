@@ -1,11 +1,12 @@
 """The objects of a pool: golden files for their form, sentences for what must be true of any of them."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from smtpfleet.api import names
-from smtpfleet.resources import access, balancer, certificate, relay
+from smtpfleet.resources import access, balancer, certificate, policies, relay
 from smtpfleet.resources.marks import is_ours, is_predecessors
 from smtpfleet.resources.pool import Object
 from smtpfleet.resources.pool_service import pool_service
@@ -188,3 +189,13 @@ def test_the_certificate_has_every_name_of_the_pool_the_public_one_first() -> No
     service = ("outbound.mail.svc", "outbound.mail.svc.cluster.local", "outbound.mail", "outbound")
     assert certificate.subject_names(pool()) == service
     assert certificate.subject_names(named) == ("relay.example.com", *service)
+
+
+def test_besides_the_balancers_only_the_operators_pods_reach_the_relays_smtp_port() -> None:
+    rule = policies.relay_policy(pool())["spec"]["ingress"][-1]
+    [peer] = rule["from"]
+    assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "smtpfleet-system"}
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "operator"
+    assert [port["port"] for port in rule["ports"]] == [names.SMTP_PORT]
+    without = policies.relay_policy(replace(pool(), operator_namespace=""))
+    assert without["spec"]["ingress"] == policies.relay_policy(pool())["spec"]["ingress"][:-1]

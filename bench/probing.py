@@ -1,0 +1,280 @@
+"""What probes cost the operator, and how soon a fault shows as a weight: ``python -m bench.probing``, no cluster.
+
+The operator's own parts (prober, agents' reports, work queue, judgement, metrics) run in this process against light
+responders in another one; only the API server is missing. So its CPU is what an operator spends for each relay and
+interval.
+"""
+
+import asyncio
+import ipaddress
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+from prometheus_client import CollectorRegistry
+
+from bench.report import Report, Series, describe_machine, render_report, write_json
+from scenario.load import ROOT
+from smtpfleet.api.pool import SmtpPoolSpec
+from smtpfleet.api.probes import ProbeResult
+from smtpfleet.api.status import SmtpPoolStatus
+from smtpfleet.controller.agents import Agents, HttpAsker
+from smtpfleet.controller.agents import Target as AgentTarget
+from smtpfleet.controller.probes import Probes
+from smtpfleet.controller.relay_metrics import RelayMetrics
+from smtpfleet.controller.workqueue import Done, Pace, WorkQueue
+from smtpfleet.domain.facts import Claim, Deployment, Pod, Pool, Relay
+from smtpfleet.domain.plan import plan
+from smtpfleet.domain.status import report
+from smtpfleet.probing.dialogue import Profile, probe
+from smtpfleet.probing.prober import PoolKey, Target
+
+SIZES: Final = (1, 10, 100, 1000)
+POOL_SIZE: Final = 200
+"""The largest pool; more relays are more pools."""
+INTERVAL_S: Final = 5.0
+TIMEOUT_S: Final = 3.0
+WARM_S: Final = 12.0
+MEASURE_S: Final = 20.0
+FAULTS: Final = 5
+SETTLED: Final = Deployment(wanted=1, ready=1, current=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one size. Fault times are empty where no relay may be ejected."""
+
+    relays: int
+    cpu_ms: float
+    core_percent: float
+    memory_mb: float
+    latency_ms: float
+    fault_s: tuple[float, ...]
+
+
+class Fleet:
+    """Pools of relays at addresses of the loopback, judged by the operator's parts."""
+
+    def __init__(self, count: int, ports: tuple[int, int], session: aiohttp.ClientSession) -> None:
+        self._smtp_port = ports[0]
+        self._clock = asyncio.get_running_loop().time
+        self.metrics = RelayMetrics(CollectorRegistry())
+        self.probes = Probes(
+            self._probe,
+            changed=lambda key, wait_s: self.queue.nudge(key, delay_s=wait_s),
+            metrics=self.metrics,
+            clock=self._clock,
+            jitter=random.random,
+        )
+        self.queue: WorkQueue[PoolKey] = WorkQueue(self.judge, workers=4, pace=Pace(), jitter=random.random)
+        self.agents = Agents(
+            HttpAsker(session, port=ports[1]), changed=lambda _key, _more: None, clock=self._clock
+        )
+        self.spec = SmtpPoolSpec.model_validate({"submission": {"trustedNetworks": ["10.0.0.0/8"]}})
+        self._relays = _by_pool(count)
+        self._statuses: dict[PoolKey, SmtpPoolStatus] = {}
+        self.weights: dict[str, tuple[int, float]] = {}
+        """Weight of each relay that is not as usual, and since when."""
+        self.latencies_s: list[float] = []
+
+    async def _probe(self, target: Target, profile: Profile) -> ProbeResult:
+        result = await probe(target.address, replace(profile, port=self._smtp_port), clock=self._clock)
+        self.latencies_s.append(result.took_s)
+        return result
+
+    async def follow(self) -> None:
+        """Begin with every pool."""
+        for key, relays in self._relays.items():
+            self.queue.nudge(key)
+            await self.agents.follow(
+                key, [AgentTarget(r.name, r.pods[0].uid, r.pods[0].address) for r in relays]
+            )
+
+    async def judge(self, key: PoolKey) -> Done:
+        """One cycle without the API server."""
+        relays = tuple(replace(r, agent=self.agents.report(key, r.name)) for r in self._relays[key])
+        seen = Pool(
+            name=key[1],
+            namespace=key[0],
+            generation=1,
+            spec=self.spec.model_copy(update={"replicas": len(relays)}),
+            relays=relays,
+            balancer=SETTLED,
+            previous=self._statuses.get(key, SmtpPoolStatus()),
+            seen_at=datetime.now(UTC),
+        )
+        seen = self.probes.look(key, seen)
+        planned = plan(seen)
+        status = report(seen, planned, problems=(), now=seen.seen_at)
+        self.metrics.show(key, seen.previous, status)
+        self._statuses[key] = status
+        for route in planned.table.relays:
+            if route.weight != 100 and route.name not in self.weights:
+                self.weights[route.name] = (route.weight, time.monotonic())
+        return Done(again_s=planned.health.again_s)
+
+
+def _by_pool(count: int) -> dict[PoolKey, tuple[Relay, ...]]:
+    pools: dict[PoolKey, tuple[Relay, ...]] = {}
+    for begin in range(0, count, POOL_SIZE):
+        key = ("bench", f"pool-{begin // POOL_SIZE}")
+        members = range(begin, min(begin + POOL_SIZE, count))
+        pools[key] = tuple(_relay(number) for number in members)
+    return pools
+
+
+def _address(number: int) -> str:
+    return str(ipaddress.ip_address("127.66.0.1") + number)
+
+
+def _relay(number: int) -> Relay:
+    name = f"relay-{number}"
+    pod = Pod(uid=f"uid-{number}", node="n1", address=_address(number), running=True, ready=True)
+    return Relay(
+        name=name,
+        number=number,
+        deployment=SETTLED,
+        claim=Claim(),
+        service=True,
+        address=_address(number),
+        pods=(pod,),
+    )
+
+
+async def measure(count: int) -> Cost:
+    """Cost of so many relays in a steady state, then the time from a fault to the weight."""
+    names = {_address(number): f"relay-{number}" for number in range(count)}
+    responders = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.responders", cwd=ROOT,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=2**20,
+    )  # fmt: skip
+    assert responders.stdin is not None
+    assert responders.stdout is not None
+    responders.stdin.write(f"{json.dumps(names)}\n".encode())
+    ports: tuple[int, int] = tuple(json.loads(await responders.stdout.readline()))
+    try:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=64, force_close=True)
+        ) as session:
+            fleet = Fleet(count, ports, session)
+            async with asyncio.TaskGroup() as group:
+                work = (fleet.probes.run(), fleet.agents.run(), fleet.queue.run())
+                tasks = [group.create_task(each) for each in work]
+                await fleet.follow()
+                await asyncio.sleep(WARM_S)
+                cost = await _steady(fleet, count)
+                faults = await _faults(fleet, count, responders.stdin)
+                for task in tasks:
+                    task.cancel()
+        return replace(cost, fault_s=faults)
+    finally:
+        responders.kill()
+        await responders.wait()
+
+
+async def _steady(fleet: Fleet, count: int) -> Cost:
+    fleet.latencies_s.clear()
+    began, cpu = time.monotonic(), time.process_time()
+    await asyncio.sleep(MEASURE_S)
+    wall, used = time.monotonic() - began, time.process_time() - cpu
+    probes = max(1, len(fleet.latencies_s))
+    return Cost(
+        relays=count,
+        cpu_ms=1000 * used / (count * wall / INTERVAL_S),
+        core_percent=100 * used / wall,
+        memory_mb=_resident_mb(),
+        latency_ms=1000 * sorted(fleet.latencies_s or [0.0])[probes // 2],
+        fault_s=(),
+    )
+
+
+async def _faults(fleet: Fleet, count: int, responders: asyncio.StreamWriter) -> tuple[float, ...]:
+    """Relays begin to refuse MAIL at random moments of an interval; how long until their weight is 0.
+
+    One that is not out after three intervals counts with all the time that was waited for it.
+    """
+    if count < 2:
+        return ()
+    victims = random.sample(range(min(count, POOL_SIZE)), min(FAULTS, count // 2))
+    began: dict[str, float] = {}
+    fleet.weights.clear()
+    for number in victims:
+        await asyncio.sleep(random.random() * INTERVAL_S / len(victims))
+        responders.write(f"{_address(number)} 451 4.3.0 a fault\n".encode())
+        await responders.drain()
+        began[f"relay-{number}"] = time.monotonic()
+    await asyncio.sleep(3 * INTERVAL_S)
+    ended = time.monotonic()
+    return tuple(
+        (fleet.weights[name][1] if name in fleet.weights else ended) - at for name, at in began.items()
+    )
+
+
+def _resident_mb() -> float:
+    text = Path("/proc/self/status").read_text()
+    return int(text.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def run(runs: int, sizes: Sequence[int] = SIZES) -> Report:
+    """All sizes in turn, each in a process of its own so that memory is its own."""
+    found: dict[int, list[dict[str, Any]]] = {size: [] for size in sizes}
+    for number in range(runs):
+        for size in sizes:
+            done = subprocess.run(
+                [sys.executable, "-m", "bench.probing", "--one", str(size)],
+                cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=180,
+            )  # fmt: skip
+            found[size].append(json.loads(done.stdout))
+            print(f"  run {number + 1}/{runs} {size} relays: {found[size][-1]}", flush=True)
+    return Report(
+        title="Probing: what it costs the operator",
+        series=tuple(series for size in sizes for series in _series(size, found[size])),
+        machine=describe_machine(),
+        time=datetime.now(UTC),
+        parameters={
+            "interval": f"{INTERVAL_S:g} s",
+            "timeout": f"{TIMEOUT_S:g} s",
+            "tls": "STARTTLS, ECDSA P-256",
+        },
+    )
+
+
+def _series(size: int, found: Sequence[dict[str, Any]]) -> Iterator[Series]:
+    def values(name: str) -> tuple[float, ...]:
+        return tuple(one[name] for one in found)
+
+    name = f"{size} relays"
+    yield Series(
+        name=f"{name}: CPU per relay and interval", unit="ms", values=values("cpu_ms"), bar="≤ 2.5 ms"
+    )
+    yield Series(name=f"{name}: of a core", unit="%", values=values("core_percent"), bar="≤ 50 %")
+    yield Series(name=f"{name}: memory", unit="MB", values=values("memory_mb"), bar="< 300 MB")
+    yield Series(name=f"{name}: median duration of a probe", unit="ms", values=values("latency_ms"))
+    faults = tuple(seconds for one in found for seconds in one["fault_s"])
+    if faults:
+        bar = f"≤ {2 * INTERVAL_S + TIMEOUT_S:g} s"
+        yield Series(name=f"{name}: fault to weight 0", unit="s", values=faults, bar=bar)
+
+
+def main() -> None:
+    """Run so many times and report; ``--one N`` measures one size and prints JSON."""
+    if sys.argv[1:2] == ["--one"]:
+        cost = asyncio.run(measure(int(sys.argv[2])))
+        fields = {name: getattr(cost, name) for name in Cost.__slots__}
+        print(json.dumps(fields))
+        return
+    found = run(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
+    print(f"\n{render_report(found)}\n")
+    write_json(found, ROOT / "bench" / "results" / "probing.json")
+
+
+if __name__ == "__main__":
+    main()

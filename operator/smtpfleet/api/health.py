@@ -1,0 +1,105 @@
+"""``spec.health``: how the operator's probes judge relays, and what follows from it."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from smtpfleet.api.values import ApiModel, duration_seconds, rule, rules
+
+# Without days, so that CEL's duration() reads the same text.
+_SPAN: Final = "([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?"
+_NO_SPAN: Final = "not a duration: write a number and a unit, such as 5s or 1m30s"
+
+
+def _bounds(least: str, most: str) -> dict[str, Any]:
+    within = f"duration(self) >= duration('{least}') && duration(self) <= duration('{most}')"
+    return rules(
+        rule(f"self != '' && self.matches('^{_SPAN}$')", _NO_SPAN),
+        rule(
+            f"self == '' || !self.matches('^{_SPAN}$') || ({within})",
+            f"must be from {least} to {most}",
+        ),
+    )
+
+
+def _check(least: str, most: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if not value or not re.fullmatch(_SPAN, value):
+            raise ValueError(f"{value!r} is {_NO_SPAN}")
+        if not duration_seconds(least) <= duration_seconds(value) <= duration_seconds(most):
+            raise ValueError(f"{value!r} must be from {least} to {most}")
+        return value
+
+    return check
+
+
+ProbeInterval = Annotated[
+    str,
+    StringConstraints(max_length=16),
+    AfterValidator(_check("1s", "5m")),
+    Field(json_schema_extra=_bounds("1s", "5m")),
+]
+ProbeTimeout = Annotated[
+    str,
+    StringConstraints(max_length=16),
+    AfterValidator(_check("1s", "1m")),
+    Field(json_schema_extra=_bounds("1s", "1m")),
+]
+EjectionTime = Annotated[
+    str,
+    StringConstraints(max_length=16),
+    AfterValidator(_check("1s", "10m")),
+    Field(json_schema_extra=_bounds("1s", "10m")),
+]
+SlowStart = Annotated[
+    str,
+    StringConstraints(max_length=16),
+    AfterValidator(_check("0s", "10m")),
+    Field(json_schema_extra=_bounds("0s", "10m")),
+]
+
+TIMEOUT_RULE: Final = rule(
+    "!self.health.interval.matches('^[0-9hms]+$') || !self.health.timeout.matches('^[0-9hms]+$')"
+    " || duration(self.health.timeout) < duration(self.health.interval)",
+    "health.timeout must be shorter than health.interval, or probes of one relay would overlap",
+    field_path=".health.timeout",
+)
+"""Of the spec: an object with a default cannot carry it."""
+
+
+class Health(ApiModel):
+    """How the operator's probes judge relays, and what follows from it."""
+
+    interval: ProbeInterval = Field(
+        default="5s",
+        description="How often the operator probes each relay. The balancers check for themselves several times"
+        " a second.",
+    )
+    timeout: ProbeTimeout = Field(
+        default="3s", description="How long one probe may take in all. Shorter than the interval."
+    )
+    unhealthy_threshold: int = Field(
+        default=3, ge=1, le=10, description="Failed probes in a row that eject a relay."
+    )
+    healthy_threshold: int = Field(
+        default=2, ge=1, le=10, description="Good probes in a row that a relay needs to return."
+    )
+    max_ejected_percent: int = Field(
+        default=50,
+        ge=0,
+        le=100,
+        description="Share of the relays that may be out at once, rounded down. If more look bad, that is rather"
+        " a broken probe: no further one is ejected, and the condition ProbesHealthy says why.",
+    )
+    ejection_time: EjectionTime = Field(
+        default="30s",
+        description="The least time that a relay is out, times the number of its ejections in a row,"
+        " at most 10 minutes.",
+    )
+    slow_start: SlowStart = Field(
+        default="30s",
+        description="In this time the weight of a relay that returns, or that joins others that have served for"
+        " longer, rises in steps. 0s: at once.",
+    )

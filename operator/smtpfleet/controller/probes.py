@@ -1,0 +1,140 @@
+"""Joins the probes to the control loop: which relays are probed, what is told of the results, and when to look again.
+
+A pool is looked at again when a result says something new of a relay, and for as many further results as may make that
+certain; a relay whose probes go on as before costs nothing but the probes.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from smtpfleet.api.pool import SmtpPoolSpec
+from smtpfleet.api.probes import ProbeResult, probe_client
+from smtpfleet.api.reasons import Reason
+from smtpfleet.api.submission import TlsMode
+from smtpfleet.api.values import duration_seconds
+from smtpfleet.controller.relay_metrics import RelayMetrics
+from smtpfleet.domain.facts import Pool, ProbeReport, Relay, Wish
+from smtpfleet.domain.findings import SLOW_S, of_result
+from smtpfleet.domain.scaling import marked_before
+from smtpfleet.probing.dialogue import Profile
+from smtpfleet.probing.prober import Pace, PoolKey, Probe, Prober, Target
+
+GATHER_S: Final = 2.0
+"""How long good news may wait for more of it."""
+PASSED: Final = "Passed"
+"""Result of a probe that found nothing."""
+SPOILT: Final = "Spoilt"
+"""Result of a probe that does not count, because this process itself was too slow."""
+
+
+class Probes:
+    """The probes of one operator process. :meth:`run` must run beside.
+
+    Args:
+        probe: probes one relay.
+        changed: is called with a pool's key when there may be something to decide, and how many seconds that may wait.
+        metrics: are kept up to date.
+        clock: seconds that only ever grow.
+        jitter: gives numbers from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        probe: Probe,
+        *,
+        changed: Callable[[PoolKey, float], None],
+        metrics: RelayMetrics,
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._changed, self._metrics, self._clock = changed, metrics, clock
+        self._prober = Prober(probe, told=self._told, clock=clock, jitter=jitter)
+        self._certain: dict[PoolKey, int] = {}
+
+    async def run(self) -> None:
+        """Watch over the probes until cancelled; ends them all."""
+        await self._prober.run()
+
+    def look(self, key: PoolKey, seen: Pool) -> Pool:
+        """Set which relays are probed by what is seen of their pool, and add what is known of them."""
+        spec = seen.spec
+        self._certain[key] = max(spec.health.unhealthy_threshold, spec.health.healthy_threshold)
+        self._prober.follow(key, targets(seen), profile(spec), pace(spec))
+        relays = tuple(
+            replace(
+                relay,
+                probes=self._reports(key, relay.name),
+                unprobed_s=self._prober.silent_s(key, relay.name),
+            )
+            for relay in seen.relays
+        )
+        return replace(seen, relays=relays)
+
+    def forget(self, key: PoolKey) -> None:
+        """The pool is gone."""
+        self._prober.forget(key)
+        self._certain.pop(key, None)
+
+    def _reports(self, key: PoolKey, relay: str) -> tuple[ProbeReport, ...]:
+        now = self._clock()
+        return tuple(
+            ProbeReport(timed.result, began_s=now - timed.began, ended_s=now - timed.ended)
+            for timed in self._prober.results(key, relay)
+        )
+
+    def _told(self, key: PoolKey, relay: str, result: ProbeResult | None) -> None:
+        if result is None:
+            self._metrics.probed(key, relay, SPOILT, None)
+            return
+        finding = of_result(result)
+        self._metrics.probed(key, relay, finding.reason if finding else PASSED, result)
+        if self._in_a_row(key, relay) <= self._certain.get(key, 0):
+            # What is bad is decided at once. The rest may wait for more: on a slow machine many relays waver.
+            self._changed(key, 0.0 if finding else GATHER_S)
+
+    def _in_a_row(self, key: PoolKey, relay: str) -> int:
+        """How many of the last results of a relay's present pod say the same."""
+        words = [_word(timed.result) for timed in self._prober.results(key, relay)]
+        return next((place for place, word in enumerate(words) if word != words[0]), len(words))
+
+
+def _word(result: ProbeResult) -> str:
+    """What a result says by itself; whether one that took long is slow, depends on the siblings."""
+    finding = of_result(result)
+    if finding is not None:
+        return finding.reason
+    return Reason.PROBE_SLOW if result.took_s > SLOW_S else PASSED
+
+
+def targets(seen: Pool) -> Iterator[Target]:
+    """The pods that are probed: of relays that take mail, or should.
+
+    One that is not ready is none: it has not started yet, or the cluster knows that it does not work. One that drains
+    is none either, for it closes its ports.
+    """
+    leaving = marked_before(seen.previous)
+    for relay in seen.relays:
+        if relay.exists and not _leaves(relay) and relay.name not in leaving:
+            pod = relay.pod
+            if relay.ready and pod is not None and pod.address:
+                yield Target(relay.name, pod.uid, pod.address)
+
+
+def _leaves(relay: Relay) -> bool:
+    return relay.wish is Wish.DRAIN or relay.doomed
+
+
+def profile(spec: SmtpPoolSpec) -> Profile:
+    """How the relays of a pool are probed."""
+    trusted = spec.submission.trusted_networks
+    return Profile(
+        timeout_s=duration_seconds(spec.health.timeout),
+        clients=(probe_client(trusted, 4), probe_client(trusted, 6)),
+        tls=spec.submission.tls.mode is not TlsMode.NONE,
+    )
+
+
+def pace(spec: SmtpPoolSpec) -> Pace:
+    """How often they are."""
+    return Pace(duration_seconds(spec.health.interval), certain=spec.health.unhealthy_threshold)

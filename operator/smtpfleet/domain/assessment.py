@@ -1,0 +1,263 @@
+"""How all relays of a pool stand: who gets mail, who is out, and what is told of the probes. Pure.
+
+Guarantees: no ejection leaves more relays out than ``maxEjectedPercent`` allows, where those that are not ready count
+as out; a relay is ejected only if each of its siblings was probed after its own first failure, so a probe that fails
+everywhere (a network policy, a broken operator) ejects nobody; without fresh probes nothing changes; what is paused
+stays as it is.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from smtpfleet.api.reasons import Reason, RelayState
+from smtpfleet.api.status import RelayEntry
+from smtpfleet.api.values import duration_seconds
+from smtpfleet.domain import weights
+from smtpfleet.domain.facts import Pod, Pool, ProbeReport, Relay, Wish
+from smtpfleet.domain.findings import FATAL, NOTICE, Finding, Seen, Usual, notices, of_probe
+from smtpfleet.domain.health import SERVED, Rules, Sight, Standing, certain, certain_before, step
+
+PAUSED_WORDS: Final = "paused by annotation"
+"""Ends the message of a paused relay's entry."""
+SIBLINGS_WAIT_S: Final = 1.0
+"""A sibling's probe is under way: look again after this time."""
+_STALE_ROUNDS: Final = 3
+"""Probes that are older than so many intervals, and a timeout, say nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What is known of the health of a pool's relays.
+
+    Attributes:
+        standings: of each relay that exists, by name.
+        weights: for the routing table, before the bounds that people set.
+        members: relays that get mail, or would if they were not out.
+        bad: those of them that are not ready, out, or failed their last probe.
+        held: relays that would be ejected if that were not too many.
+        probed: relays of which a fresh probe tells something.
+        unprobed: relays that are to be probed and of which none does, and for how many seconds.
+        again_s: seconds until time alone may change something.
+    """
+
+    standings: Mapping[str, Standing] = field(default_factory=dict)
+    weights: Mapping[str, int] = field(default_factory=dict)
+    members: tuple[str, ...] = ()
+    bad: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    probed: tuple[str, ...] = ()
+    unprobed: Mapping[str, float] = field(default_factory=dict)
+    again_s: float | None = None
+
+    @property
+    def ejected(self) -> frozenset[str]:
+        """Names of the relays that are out."""
+        return frozenset(
+            name for name, standing in self.standings.items() if standing.state is RelayState.EJECTED
+        )
+
+
+def stale_s(pool: Pool) -> float:
+    """After how many seconds a probe says nothing any more."""
+    health = pool.spec.health
+    return _STALE_ROUNDS * duration_seconds(health.interval) + duration_seconds(health.timeout)
+
+
+def assess(pool: Pool) -> Assessment:
+    """Judge every relay of a pool, by its previous status and by what is seen now."""
+    return _Judgement(pool).assessment()
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """One relay, as far as its health goes. ``findings``: of its fresh probes, the newest first."""
+
+    relay: Relay
+    old: Standing | None
+    probes: tuple[ProbeReport, ...]
+    findings: tuple[Finding | None, ...]
+    before: int
+    factor: int
+    leaves: bool
+    ready: bool
+
+    @property
+    def member(self) -> bool:
+        """Whether it is one of those that get mail, or would if it were not out."""
+        return not self.leaves and self.old is not None and (self.old.state in SERVED or self.out)
+
+    @property
+    def out(self) -> bool:
+        return self.old is not None and self.old.state is RelayState.EJECTED
+
+    @property
+    def fails(self) -> bool:
+        """Whether its last probe failed, or it is certain that it is bad."""
+        newest = self.findings[0] if self.findings else None
+        return self.factor == FATAL or (newest is not None and newest.fatal)
+
+    def row(self) -> Sequence[ProbeReport]:
+        """Its last probes, as far as they failed."""
+        length = next((i for i, found in enumerate(self.findings) if not (found and found.fatal)), None)
+        return self.probes[:length]
+
+    def found(self) -> Finding | None:
+        """The newest finding that is as bad as is certain."""
+        return next((found for found in self.findings if found and found.factor == self.factor), None)
+
+
+class _Judgement:
+    """The steps of :func:`assess`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool, self._now = pool, pool.seen_at
+        self._rules = Rules.of(pool.spec.health)
+        self._stale_s = stale_s(pool)
+        previous = {entry.name: standing_of(entry) for entry in pool.previous.relays}
+        existing = [relay for relay in pool.relays if relay.exists]
+        usual = Usual(existing)
+        self._views = [
+            self._view(relay, previous.get(relay.name), usual.of_others_s(relay.name)) for relay in existing
+        ]
+        self._members = [view for view in self._views if view.member]
+        self._bad = [view for view in self._members if not view.ready or view.out or view.fails]
+        self._warm = frozenset(_names(filter(self._is_warm, self._members)))
+        self._waits = False
+
+    def assessment(self) -> Assessment:
+        standings = {view.relay.name: self._standing(view) for view in self._views}
+        return Assessment(
+            standings=standings,
+            weights={view.relay.name: self._weight(view, standings[view.relay.name]) for view in self._views},
+            members=_names(self._members),
+            bad=_names(self._bad),
+            held=_names(
+                view
+                for view in self._members
+                if standings[view.relay.name].state in SERVED
+                and certain_before(standings[view.relay.name]) == FATAL
+            ),
+            probed=_names(view for view in self._views if view.probes),
+            unprobed={
+                view.relay.name: view.relay.unprobed_s or 0.0
+                for view in self._views
+                if view.ready and not view.leaves and not view.probes
+            },
+            again_s=self._again_s(standings.values()),
+        )
+
+    def _view(self, relay: Relay, old: Standing | None, siblings_s: float | None) -> _View:
+        fresh = bool(relay.probes) and relay.probes[0].ended_s <= self._stale_s
+        probes = relay.probes if fresh else ()
+        findings = tuple(of_probe(Seen(probe.result, siblings_s, self._now)) for probe in probes)
+        before = certain_before(old)
+        factors = [finding.factor if finding else NOTICE for finding in findings]
+        surplus = old is not None and old.reason is Reason.SURPLUS
+        return _View(
+            relay=relay,
+            old=old,
+            probes=probes,
+            findings=findings,
+            before=before,
+            factor=certain(before, factors, self._rules),
+            leaves=relay.wish is Wish.DRAIN or relay.doomed or surplus,
+            ready=relay.ready,
+        )
+
+    def _standing(self, view: _View) -> Standing:
+        old = view.old
+        paused = self._pool.paused or view.relay.paused
+        if paused and view.ready and old is not None and (old.state in SERVED or view.out):
+            return old
+        may_eject = view.factor == FATAL and self._may_eject(view)
+        # Until the siblings' probes are there, nothing new is said of it.
+        factor = view.before if may_eject is None else view.factor
+        finding = view.found() if factor < NOTICE else notices(view.relay, self._now)
+        heard = view.findings[: self._rules.healthy]
+        sight = Sight(
+            ready=view.ready,
+            absent=absent(view.relay, old.state if old else None),
+            factor=factor,
+            finding=finding,
+            heard=len(heard) == self._rules.healthy and not any(heard),
+            may_eject=bool(may_eject),
+            company=self._has_company(view),
+        )
+        return step(old, sight, self._rules, self._now)
+
+    def _may_eject(self, view: _View) -> bool | None:
+        """Whether a bad relay may be ejected now; None: that cannot be said yet."""
+        row = view.row()
+        if view.out or not view.ready or len(row) < self._rules.unhealthy:
+            return False
+        allowed = len(self._members) * self._pool.spec.health.max_ejected_percent // 100
+        if len(self._bad) > allowed:
+            return False
+        others = [other for other in self._members if other.ready and not other.out and other is not view]
+        late = [other for other in others if not other.probes or other.probes[0].began_s >= row[-1].began_s]
+        if not late:
+            return True
+        # One of which nothing is heard for longer is told of by the condition; a probe of it nudges the pool.
+        self._waits = self._waits or all((other.relay.unprobed_s or 0.0) <= self._stale_s for other in late)
+        return None
+
+    def _has_company(self, view: _View) -> bool:
+        """Whether siblings take the share that a slow start leaves: in a pool whose relays are all new, none does."""
+        return len(self._warm) > (view.relay.name in self._warm)
+
+    def _is_warm(self, view: _View) -> bool:
+        """Whether a relay has served for as long as a slow start lasts, or is in its own."""
+        if view.old is None or not view.ready or view.out:
+            return False
+        least = timedelta(seconds=self._rules.slow_start_s)
+        return view.old.state is RelayState.SLOW_START or self._now - view.old.since >= least
+
+    def _weight(self, view: _View, standing: Standing) -> int:
+        return weights.weight(
+            standing.state,
+            standing.reason,
+            elapsed_s=(self._now - standing.since).total_seconds(),
+            slow_start_s=self._rules.slow_start_s,
+            others_serve=self._has_company(view),
+        )
+
+    def _again_s(self, standings: Iterable[Standing]) -> float | None:
+        waits_s = [SIBLINGS_WAIT_S] if self._waits else []
+        for standing in standings:
+            due = standing.due(self._rules)
+            waits_s += [(due - self._now).total_seconds()] if due and due > self._now else []
+            elapsed_s = (self._now - standing.since).total_seconds()
+            if standing.state is RelayState.SLOW_START and elapsed_s < self._rules.slow_start_s:
+                waits_s.append(weights.next_step_s(elapsed_s, self._rules.slow_start_s))
+        return min(waits_s, default=None)
+
+
+def standing_of(entry: RelayEntry) -> Standing:
+    """What a status says of a relay."""
+    reason = Reason(entry.reason) if entry.reason in set(Reason) else Reason.POD_READY
+    return Standing(
+        state=entry.state,
+        reason=reason,
+        since=datetime.fromisoformat(entry.since),
+        message=entry.message.removesuffix(PAUSED_WORDS).removesuffix("; "),
+        ejections=entry.ejections,
+        readmitted=datetime.fromisoformat(entry.readmitted) if entry.readmitted else None,
+    )
+
+
+def absent(relay: Relay, before: RelayState | None) -> tuple[RelayState, Reason, str]:
+    """State, reason and message of a relay whose pod is not ready."""
+    pod: Pod | None = relay.pod
+    if pod is None:
+        return RelayState.STARTING, Reason.POD_MISSING, "no pod of it exists yet"
+    if not pod.node:
+        return RelayState.STARTING, Reason.POD_UNSCHEDULABLE, pod.trouble or "waits for a node"
+    if pod.running and before in SERVED:
+        return RelayState.DEGRADED, Reason.POD_NOT_READY, pod.trouble or "its pod is not ready"
+    return RelayState.STARTING, Reason.POD_STARTING, pod.trouble or "its pod is starting"
+
+
+def _names(views: Iterable[_View]) -> tuple[str, ...]:
+    return tuple(view.relay.name for view in views)

@@ -1,0 +1,193 @@
+"""When relays are probed: one task a relay, out of step with each other, for as long as the relay is a target.
+
+Guarantees: a relay is probed at least once an interval, and twice as often while a fault of it is not yet certain;
+results of an earlier pod of a relay are forgotten; a result that this process's own slowness may have spoilt does not
+count; no result and no fault of a probe ends its task.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from smtpfleet.api.probes import ProbeResult
+from smtpfleet.probing.dialogue import Profile
+
+logger = logging.getLogger(__name__)
+
+KEPT: Final = 11
+"""Results kept of a relay: the largest threshold, and one to see that there were more."""
+AT_ONCE: Final = 256
+"""Probes under way at a time; more of them wait, which only happens when most relays hang."""
+_SPREAD: Final = 0.1
+"""Pauses are shorter by up to this share, so that probes of many relays do not fall into step."""
+_TICK_S: Final = 0.25
+STALL_S: Final = 0.5
+"""So late may a timer be before probes under way no longer count: they would tell of this process, not of relays."""
+
+PoolKey = tuple[str, str]
+"""Namespace and name of a pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A relay's pod that is to be probed."""
+
+    relay: str
+    pod_uid: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often the relays of a pool are probed: every ``interval_s``, at half of it while fewer than
+    ``certain`` probes in a row have failed.
+    """
+
+    interval_s: float
+    certain: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A result, and by the prober's clock when its probe began and ended."""
+
+    result: ProbeResult
+    began: float
+    ended: float
+
+
+Probe = Callable[[Target, Profile], Awaitable[ProbeResult]]
+"""Probes one relay; :func:`smtpfleet.probing.dialogue.probe` is the one of production."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    target: Target
+    since: float
+    results: deque[Timed] = field(default_factory=lambda: deque(maxlen=KEPT))
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass(slots=True)
+class _Pool:
+    profile: Profile
+    pace: Pace
+    relays: dict[str, _Watched] = field(default_factory=dict)
+
+
+class Prober:
+    """All probes of one operator process. :meth:`run` must run beside, and ends all tasks when it ends.
+
+    Args:
+        probe: probes one relay.
+        told: is called after each probe that counts (with its result) or does not (None).
+        clock: seconds that only ever grow.
+        jitter: gives numbers from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        probe: Probe,
+        *,
+        told: Callable[[PoolKey, str, ProbeResult | None], None],
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._probe, self._told, self._clock, self._jitter = probe, told, clock, jitter
+        self._pools: dict[PoolKey, _Pool] = {}
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._stalled_at = float("-inf")
+
+    def follow(self, key: PoolKey, targets: Iterable[Target], profile: Profile, pace: Pace) -> None:
+        """Set which relays of a pool are probed, and how."""
+        pool = self._pools.setdefault(key, _Pool(profile, pace))
+        pool.profile, pool.pace = profile, pace
+        wanted = {target.relay: target for target in targets}
+        for name, watched in list(pool.relays.items()):
+            if wanted.get(name) != watched.target:
+                self._drop(pool.relays.pop(name))
+        for name, target in wanted.items():
+            if name not in pool.relays:
+                watched = pool.relays[name] = _Watched(target, since=self._clock())
+                watched.task = asyncio.create_task(
+                    self._keep_probing(key, pool, watched), name=f"probe {name}"
+                )
+
+    def forget(self, key: PoolKey) -> None:
+        """The pool is gone."""
+        pool = self._pools.pop(key, None)
+        for watched in pool.relays.values() if pool else ():
+            self._drop(watched)
+
+    def results(self, key: PoolKey, relay: str) -> tuple[Timed, ...]:
+        """The last results of a relay's present pod that count, the newest first."""
+        watched = self._watched(key, relay)
+        return tuple(reversed(watched.results)) if watched else ()
+
+    def silent_s(self, key: PoolKey, relay: str) -> float | None:
+        """Seconds since a relay's last result that counts, or since it became a target; None: it is none."""
+        watched = self._watched(key, relay)
+        if watched is None:
+            return None
+        last = watched.results[-1].ended if watched.results else watched.since
+        return self._clock() - last
+
+    async def run(self) -> None:
+        """Notice when this process itself is late, until cancelled."""
+        try:
+            while True:
+                due = self._clock() + _TICK_S
+                await asyncio.sleep(_TICK_S)
+                if self._clock() - due > STALL_S:
+                    self._stalled_at = self._clock()
+        finally:
+            for key in list(self._pools):
+                self.forget(key)
+
+    def _watched(self, key: PoolKey, relay: str) -> _Watched | None:
+        pool = self._pools.get(key)
+        return pool.relays.get(relay) if pool else None
+
+    def _drop(self, watched: _Watched) -> None:
+        if watched.task is not None:
+            watched.task.cancel()
+
+    async def _keep_probing(self, key: PoolKey, pool: _Pool, watched: _Watched) -> None:
+        await asyncio.sleep(self._jitter() * pool.pace.interval_s)
+        while True:
+            async with self._slots:
+                began = self._clock()
+                result = await self._tried(watched.target, pool.profile)
+                ended = self._clock()
+            counts = result is not None and not self._is_spoilt(result, began)
+            if counts and result is not None:
+                watched.results.append(Timed(result, began, ended))
+            self._told(key, watched.target.relay, result if counts else None)
+            await asyncio.sleep(max(0.0, began + self._pause_s(pool.pace, watched) - self._clock()))
+
+    async def _tried(self, target: Target, profile: Profile) -> ProbeResult | None:
+        try:
+            return await self._probe(target, profile)
+        except Exception:  # a fault of ours: it must neither be blamed on a relay nor end the task
+            logger.exception("a probe failed by itself", extra={"relay": target.relay})
+            return None
+
+    def _is_spoilt(self, result: ProbeResult, began: float) -> bool:
+        """Whether what looks bad may only be this process's own delay."""
+        return self._stalled_at >= began and (not result.ok or result.took_s > STALL_S)
+
+    def _pause_s(self, pace: Pace, watched: _Watched) -> float:
+        """From the beginning of one probe to that of the next."""
+        uncertain = 0 < _failed_in_a_row(watched.results) < pace.certain
+        interval_s = pace.interval_s / 2 if uncertain else pace.interval_s
+        return interval_s * (1 - _SPREAD * self._jitter())
+
+
+def _failed_in_a_row(results: Iterable[Timed]) -> int:
+    row = 0
+    for timed in results:
+        row = 0 if timed.result.ok else row + 1
+    return row

@@ -1,0 +1,217 @@
+"""Probes and control loop: who is probed, how, when a pool is looked at again, and what is counted."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from smtpfleet.api.probes import ProbeResult, ProbeStage, ProbeTrouble
+from smtpfleet.api.reasons import Reason, RelayState
+from smtpfleet.api.status import RelayEntry, SmtpPoolStatus
+from smtpfleet.controller.probes import GATHER_S, Probes, pace, profile, targets
+from smtpfleet.controller.relay_metrics import RelayMetrics
+from smtpfleet.domain.facts import Claim, Pool, Wish
+from smtpfleet.probing.dialogue import Profile
+from smtpfleet.probing.prober import Target
+from tests.unit.domain.samples import pod, pool, relay, spec
+
+KEY = ("mail", "outbound")
+GOOD = ProbeResult(ProbeStage.QUIT, latency_s={ProbeStage.BANNER: 0.01, ProbeStage.QUIT: 0.01})
+BAD = ProbeResult(ProbeStage.MAIL, ProbeTrouble.REFUSED, code=451, latency_s={ProbeStage.MAIL: 0.02})
+SINCE = "2026-05-01T12:00:00Z"
+
+
+def entry(number: int, state: RelayState = RelayState.SERVING, **fields: Any) -> RelayEntry:
+    given: dict[str, Any] = {"weight": 100, "since": SINCE, "reason": "ProbesPassed"} | fields
+    return RelayEntry(name=f"outbound-relay-{number}", state=state, **given)
+
+
+class Fleet:
+    """Relays 0 and 1 of a pool, and what the probes tell of them."""
+
+    def __init__(self) -> None:
+        self.says = {"outbound-relay-0": GOOD, "outbound-relay-1": GOOD}
+        self.nudges: list[float] = []
+        self.waits_s: list[float] = []
+        self.registry = CollectorRegistry()
+        self.metrics = RelayMetrics(self.registry)
+        loop = asyncio.get_running_loop()
+        self.probes = Probes(
+            self._probe, changed=self._changed, metrics=self.metrics, clock=loop.time, jitter=lambda: 0.0
+        )
+
+    async def _probe(self, target: Target, profile: Profile) -> ProbeResult:
+        return self.says[target.relay]
+
+    def _changed(self, key: tuple[str, str], wait_s: float) -> None:
+        assert key == KEY
+        self.waits_s.append(wait_s)
+        self.nudges.append(round(asyncio.get_running_loop().time(), 2))
+
+    def look(self, seen: Pool | None = None) -> Pool:
+        return self.probes.look(KEY, seen or pool([relay(0, probes=()), relay(1, probes=())]))
+
+
+@asynccontextmanager
+async def running(fleet: Fleet) -> AsyncIterator[None]:
+    task = asyncio.create_task(fleet.probes.run())
+    yield
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_probed_is_who_takes_mail_or_should() -> None:
+    seen = pool(
+        [
+            relay(0),
+            relay(1, wish=Wish.DRAIN),
+            relay(2, pods=(pod("outbound-relay-2", ready=False),)),
+            relay(3, pods=()),
+            relay(4, claim=Claim(leaving=True)),
+            relay(5, pods=(pod("outbound-relay-5", leaving=True),)),
+            relay(6),
+        ],
+        previous=SmtpPoolStatus(relays=(entry(6, RelayState.DRAINING, reason=Reason.SURPLUS),)),
+    )
+    assert list(targets(seen)) == [Target("outbound-relay-0", "outbound-relay-0-pod", "10.244.0.9")]
+
+
+def test_how_it_is_probed_follows_from_the_spec() -> None:
+    given = spec(health={"interval": "10s", "timeout": "4s", "unhealthyThreshold": 2})
+    assert profile(given) == Profile(timeout_s=4.0, clients=("10.0.0.0", ""), tls=True)
+    assert (pace(given).interval_s, pace(given).certain) == (10.0, 2)
+    plain = spec(submission={"trustedNetworks": ["fd00::/8"], "tls": {"mode": "None"}})
+    assert profile(plain) == Profile(timeout_s=3.0, clients=("", "fd00::"), tls=False)
+
+
+@pytest.mark.looptime
+async def test_results_come_with_their_age() -> None:
+    fleet = Fleet()
+    async with running(fleet):
+        assert fleet.look().relays[0].probes == ()
+        await asyncio.sleep(6)
+        seen = fleet.look()
+        assert [(probe.result, probe.began_s) for probe in seen.relays[0].probes] == [
+            (GOOD, 1.0),
+            (GOOD, 6.0),
+        ]
+        assert seen.relays[0].unprobed_s == 1.0
+
+
+@pytest.mark.looptime
+async def test_a_pool_is_looked_at_again_while_results_may_make_something_certain_and_then_no_more() -> None:
+    fleet = Fleet()
+    async with running(fleet):
+        fleet.look()
+        await asyncio.sleep(61)
+        assert sorted(set(fleet.nudges)) == [0.0, 5.0, 10.0]
+        assert set(fleet.waits_s) == {GATHER_S}
+        fleet.nudges.clear()
+        fleet.waits_s.clear()
+        fleet.says["outbound-relay-1"] = BAD
+        await asyncio.sleep(60)
+        assert fleet.nudges == [65.0, 67.5, 70.0]
+        assert set(fleet.waits_s) == {0.0}
+
+
+@pytest.mark.looptime
+async def test_a_relay_that_was_no_target_for_a_while_is_news_again() -> None:
+    fleet = Fleet()
+    async with running(fleet):
+        fleet.look()
+        await asyncio.sleep(61)
+        fleet.look(pool([relay(0, probes=()), relay(1, probes=(), wish=Wish.DRAIN)]))
+        fleet.look()
+        fleet.nudges.clear()
+        await asyncio.sleep(60)
+        assert fleet.nudges == [61.0, 66.0, 71.0]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("threshold", [1, 10])
+async def test_however_many_probes_are_asked_for_it_ends(threshold: int) -> None:
+    fleet = Fleet()
+    health = {"unhealthyThreshold": threshold, "healthyThreshold": threshold}
+    async with running(fleet):
+        fleet.look(pool([relay(0, probes=())], spec_fields={"health": health}))
+        await asyncio.sleep(200)
+    assert len(fleet.nudges) == threshold
+
+
+@pytest.mark.looptime
+async def test_probes_are_counted_by_result_and_timed_by_step() -> None:
+    fleet = Fleet()
+    async with running(fleet):
+        fleet.look()
+        await asyncio.sleep(1)
+        fleet.says["outbound-relay-1"] = BAD
+        await asyncio.sleep(5)
+    sample = fleet.registry.get_sample_value
+    labels = {"namespace": "mail", "pool": "outbound"}
+    one, two = ({**labels, "relay": f"outbound-relay-{number}"} for number in (0, 1))
+    assert sample("smtpfleet_operator_probes_total", one | {"result": "Passed"}) == 2
+    assert sample("smtpfleet_operator_probes_total", two | {"result": "Passed"}) == 1
+    assert sample("smtpfleet_operator_probes_total", two | {"result": "SenderRefused"}) == 1
+    assert sample("smtpfleet_operator_probe_duration_seconds", one) == pytest.approx(0.01)
+    stage = labels | {"stage": "banner"}
+    assert sample("smtpfleet_operator_probe_stage_duration_seconds_count", stage) == 3
+
+
+@pytest.mark.looptime
+async def test_a_pool_that_is_gone_is_probed_no_more() -> None:
+    fleet = Fleet()
+    async with running(fleet):
+        fleet.look()
+        await asyncio.sleep(1)
+        fleet.probes.forget(KEY)
+        fleet.nudges.clear()
+        fleet.says["outbound-relay-0"] = BAD
+        await asyncio.sleep(30)
+        assert fleet.nudges == []
+
+
+def test_relays_are_shown_as_the_status_has_them_and_ejections_counted_once() -> None:
+    registry = CollectorRegistry()
+    metrics, sample = RelayMetrics(registry), registry.get_sample_value
+    well = SmtpPoolStatus(relays=(entry(0), entry(1)))
+    out = SmtpPoolStatus(
+        relays=(entry(0), entry(1, RelayState.EJECTED, weight=0, reason=Reason.SENDER_REFUSED))
+    )
+    metrics.show(KEY, SmtpPoolStatus(), well)
+    for old, new in ((well, out), (out, out)):
+        metrics.show(KEY, old, new)
+    labels = {"namespace": "mail", "pool": "outbound", "relay": "outbound-relay-1"}
+    assert sample("smtpfleet_operator_relay_state", labels | {"state": "Ejected"}) == 1
+    assert sample("smtpfleet_operator_relay_state", labels | {"state": "Serving"}) == 0
+    assert sample("smtpfleet_operator_relay_weight", labels) == 0
+    assert sample("smtpfleet_operator_ejections_total", labels | {"reason": "SenderRefused"}) == 1
+
+
+def test_series_of_relays_and_pools_that_are_gone_disappear() -> None:
+    registry = CollectorRegistry()
+    metrics = RelayMetrics(registry)
+    both = SmtpPoolStatus(relays=(entry(0), entry(1)))
+    metrics.show(KEY, SmtpPoolStatus(), both)
+    metrics.probed(KEY, "outbound-relay-1", "Passed", GOOD)
+    metrics.show(KEY, both, replace_relays(both, 0))
+    text = generate_latest(registry).decode()
+    assert "outbound-relay-0" in text
+    assert "outbound-relay-1" not in text
+    metrics.forget(KEY)
+    assert 'pool="outbound"' not in generate_latest(registry).decode()
+
+
+def replace_relays(status: SmtpPoolStatus, *numbers: int) -> SmtpPoolStatus:
+    return status.model_copy(update={"relays": tuple(entry(number) for number in numbers)})
+
+
+def test_a_relay_keeps_its_ejection_in_the_metrics_when_another_operator_takes_over() -> None:
+    registry = CollectorRegistry()
+    metrics = RelayMetrics(registry)
+    out = SmtpPoolStatus(relays=(entry(1, RelayState.EJECTED, weight=0, reason="SenderRefused"),))
+    metrics.show(KEY, out, out)
+    assert "ejections_total{" not in generate_latest(registry).decode()

@@ -1,0 +1,181 @@
+"""One probe against responders on the loopback: how far it comes, what it says of each way to fail, and no message."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bench.responders import Behaviour, Responders
+from smtpfleet.api.probes import ProbeResult, ProbeStage, ProbeTrouble
+from smtpfleet.controller.selfsigned import make
+from smtpfleet.probing.dialogue import Profile, probe
+
+NOW = datetime.now(UTC)
+PROFILE = Profile(timeout_s=5.0, clients=("10.0.0.0", ""), tls=False)
+ALL = [ProbeStage.CONNECT, ProbeStage.BANNER, ProbeStage.EHLO, ProbeStage.MAIL, ProbeStage.RCPT,
+       ProbeStage.RSET, ProbeStage.QUIT]  # fmt: skip
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[Responders]:
+    responders = Responders()
+    yield responders
+    responders.close()
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Callable[[timedelta], ssl.SSLContext]:
+    """Makes a server's context with a certificate of a year that began so long ago."""
+
+    def made(ago: timedelta) -> ssl.SSLContext:
+        pair = make(["relay.example"], now=NOW - ago)
+        file: Path = tmp_path_factory.mktemp("tls") / "chain.pem"
+        file.write_bytes(pair.key + pair.certificate)
+        result = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        result.load_cert_chain(file)
+        return result
+
+    return made
+
+
+async def _probe(relay: Responders, profile: Profile = PROFILE) -> ProbeResult:
+    port = await relay.listen()
+    clock = asyncio.get_running_loop().time
+    return await probe("127.0.0.1", replace(profile, port=port), clock=clock)
+
+
+async def test_a_relay_that_is_well_does_all_steps_and_gets_no_message(relay: Responders) -> None:
+    result = await _probe(relay)
+    assert (result.ok, result.stage, list(result.latency_s)) == (True, ProbeStage.QUIT, ALL)
+    assert relay.commands == [
+        "EHLO probe.smtpfleet.invalid",
+        "MAIL FROM:<>",
+        "RCPT TO:<probe@smtpfleet.invalid>",
+        "RSET",
+        "QUIT",
+    ]
+    assert 0 < result.took_s < 5
+
+
+async def test_the_proxy_header_names_a_client_of_a_trusted_network(relay: Responders) -> None:
+    await _probe(relay)
+    assert relay.clients[0][16:20] == bytes([10, 0, 0, 0])
+
+
+async def test_where_no_network_is_trusted_no_recipient_is_offered(relay: Responders) -> None:
+    result = await _probe(relay, replace(PROFILE, clients=("", "fd00::")))
+    assert result.ok
+    assert ProbeStage.RCPT not in result.latency_s
+    assert not [command for command in relay.commands if command.startswith("RCPT")]
+    assert relay.clients[0][16:20] == bytes([192, 0, 2, 1])
+
+
+async def test_tls_is_made_and_the_certificate_read_whoever_signed_it(
+    relay: Responders, context: Callable[[timedelta], ssl.SSLContext]
+) -> None:
+    relay.usual = Behaviour(tls=context(timedelta(days=100)))
+    result = await _probe(relay, replace(PROFILE, tls=True))
+    assert result.ok, result
+    assert ProbeStage.STARTTLS in result.latency_s
+    assert result.not_after is not None
+    assert abs(result.not_after - (NOW + timedelta(days=265))) < timedelta(hours=2)
+
+
+async def test_an_expired_certificate_is_read_not_refused(
+    relay: Responders, context: Callable[[timedelta], ssl.SSLContext]
+) -> None:
+    relay.usual = Behaviour(tls=context(timedelta(days=400)))
+    result = await _probe(relay, replace(PROFILE, tls=True))
+    assert result.ok
+    assert result.not_after is not None
+    assert result.not_after < NOW
+
+
+@pytest.mark.parametrize(
+    ("verb", "reply", "stage", "code", "enhanced", "text"),
+    [
+        ("BANNER", "421 4.3.2 Server busy", ProbeStage.BANNER, 421, "4.3.2", "Server busy"),
+        ("BANNER", "554 no", ProbeStage.BANNER, 554, "", "no"),
+        ("EHLO", "502 5.5.2 what?", ProbeStage.EHLO, 502, "5.5.2", "what?"),
+        ("MAIL", "452 4.3.1 Insufficient system storage", ProbeStage.MAIL, 452, "4.3.1",
+         "Insufficient system storage"),
+        ("RCPT", "554 5.7.1 <probe@smtpfleet.invalid>: Relay access denied", ProbeStage.RCPT, 554, "5.7.1",
+         "<probe>: Relay access denied"),
+        ("RSET", "421 4.4.2 timeout", ProbeStage.RSET, 421, "4.4.2", "timeout"),
+    ],
+)  # fmt: skip
+async def test_a_refusal_tells_step_codes_and_words(
+    relay: Responders, verb: str, reply: str, stage: ProbeStage, code: int, enhanced: str, text: str
+) -> None:
+    relay.usual = Behaviour(replies={verb: reply})
+    result = await _probe(relay)
+    assert (result.stage, result.trouble) == (stage, ProbeTrouble.REFUSED)
+    assert (result.code, result.enhanced, result.text) == (code, enhanced, text)
+    assert list(result.latency_s)[-1] is stage
+
+
+async def test_tls_that_is_refused_or_missing_or_broken_is_told_apart(
+    relay: Responders, context: Callable[[timedelta], ssl.SSLContext]
+) -> None:
+    profile = replace(PROFILE, tls=True)
+    missing = await _probe(relay, profile)
+    assert (missing.stage, missing.trouble) == (ProbeStage.STARTTLS, ProbeTrouble.TLS)
+    tls = context(timedelta(days=1))
+    relay.usual = Behaviour(tls=tls, replies={"STAR": "454 4.7.0 TLS not available"})
+    refused = await _probe(relay, profile)
+    assert (refused.stage, refused.code, refused.enhanced) == (ProbeStage.STARTTLS, 454, "4.7.0")
+    relay.usual = Behaviour(tls=tls, replies={"STAR": "220 ready, but it is no TLS that follows\r\nno TLS"})
+    broken = await _probe(relay, replace(profile, timeout_s=0.2))
+    assert (broken.stage, broken.ok) == (ProbeStage.STARTTLS, False)
+
+
+@pytest.mark.parametrize("verb", ["BANNER", "EHLO", "MAIL", "RCPT", "RSET"])
+async def test_a_connection_that_is_closed_or_silent_at_any_step_ends_the_probe(
+    relay: Responders, verb: str
+) -> None:
+    relay.usual = Behaviour(replies={verb: ""})
+    closed = await _probe(relay)
+    assert (closed.stage.value.upper()[:4], closed.trouble) == (verb[:4].upper(), ProbeTrouble.CLOSED)
+    relay.usual = Behaviour(replies={verb: None})
+    silent = await _probe(relay, replace(PROFILE, timeout_s=0.1))
+    assert (silent.stage, silent.trouble) == (closed.stage, ProbeTrouble.TIMEOUT)
+    assert silent.latency_s[silent.stage] > 0
+
+
+@pytest.mark.parametrize("reply", ["", None, "500 never"])
+async def test_a_farewell_that_fails_is_no_trouble(relay: Responders, reply: str | None) -> None:
+    relay.usual = Behaviour(replies={"QUIT": reply})
+    assert (await _probe(relay, replace(PROFILE, timeout_s=0.5))).ok
+
+
+async def test_a_delayed_banner_shows_in_its_step(relay: Responders) -> None:
+    relay.usual = Behaviour(banner_delay_s=0.05)
+    result = await _probe(relay)
+    assert result.ok
+    assert max(result.latency_s, key=result.latency_s.__getitem__) is ProbeStage.BANNER
+
+
+async def test_a_port_that_nobody_listens_on_is_unreachable(relay: Responders) -> None:
+    port = await relay.listen()
+    relay.close()
+    result = await probe("127.0.0.1", replace(PROFILE, port=port), clock=asyncio.get_running_loop().time)
+    assert (result.stage, result.trouble) == (ProbeStage.CONNECT, ProbeTrouble.UNREACHABLE)
+    assert "refused" in result.text.lower()
+
+
+async def test_an_answer_that_is_no_smtp_is_a_refusal_without_a_code(relay: Responders) -> None:
+    relay.usual = Behaviour(replies={"BANNER": "HTTP/1.1 400 Bad Request"})
+    result = await _probe(relay)
+    assert (result.stage, result.ok, result.code) == (ProbeStage.BANNER, False, 0)
+
+
+async def test_a_probe_leaves_no_connection_open(relay: Responders) -> None:
+    relay.usual = Behaviour(replies={"MAIL": None})
+    await _probe(relay, replace(PROFILE, timeout_s=0.1))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]

@@ -1,0 +1,220 @@
+"""When relays are probed, in virtual time: regularly, out of step, sooner while a fault is uncertain."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from smtpfleet.api.probes import ProbeResult, ProbeStage, ProbeTrouble
+from smtpfleet.probing import prober as module
+from smtpfleet.probing.dialogue import Profile
+from smtpfleet.probing.prober import Pace, Prober, Target
+
+KEY = ("mail", "outbound")
+ONE, TWO = Target("r0", "uid-0", "10.0.0.1"), Target("r1", "uid-1", "10.0.0.2")
+PROFILE = Profile(timeout_s=3.0, clients=("10.0.0.0", ""), tls=False)
+PACE = Pace(interval_s=5.0, certain=3)
+GOOD = ProbeResult(ProbeStage.QUIT, latency_s={ProbeStage.BANNER: 0.01})
+BAD = ProbeResult(ProbeStage.MAIL, ProbeTrouble.REFUSED, code=451)
+
+
+class Fleet:
+    """Relays whose probes give what ``says`` holds, after ``takes_s``."""
+
+    def __init__(self, jitter: Callable[[], float] = lambda: 0.0) -> None:
+        self.says = {"r0": GOOD, "r1": GOOD}
+        self.takes_s = 0.0
+        self.probed: list[tuple[float, str]] = []
+        self.told: list[tuple[str, ProbeResult | None]] = []
+        self.at_once = self.most_at_once = 0
+        self.prober = Prober(
+            self._probe, told=self._told, clock=asyncio.get_running_loop().time, jitter=jitter
+        )
+
+    async def _probe(self, target: Target, profile: Profile) -> ProbeResult:
+        assert profile is PROFILE
+        self.probed.append((self.now(), target.relay))
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(self.takes_s)
+        self.at_once -= 1
+        return self.says.get(target.relay, GOOD)
+
+    def _told(self, key: tuple[str, str], relay: str, result: ProbeResult | None) -> None:
+        assert key == KEY
+        self.told.append((relay, result))
+
+    @staticmethod
+    def now() -> float:
+        return round(asyncio.get_running_loop().time(), 2)
+
+    def times(self, relay: str) -> list[float]:
+        return [at for at, probed in self.probed if probed == relay]
+
+
+@asynccontextmanager
+async def running(fleet: Fleet) -> AsyncIterator[None]:
+    task = asyncio.create_task(fleet.prober.run())
+    yield
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.looptime
+async def test_every_relay_is_probed_once_an_interval() -> None:
+    fleet = Fleet()
+    async with running(fleet):
+        fleet.prober.follow(KEY, [ONE, TWO], PROFILE, PACE)
+        await asyncio.sleep(14.9)
+    assert fleet.times("r0") == fleet.times("r1") == [0.0, 5.0, 10.0]
+
+
+@pytest.mark.looptime
+async def test_jitter_puts_relays_out_of_step_and_never_makes_a_pause_longer() -> None:
+    numbers = iter([0.5, 0.0, 1.0, 0.0] * 50)
+    fleet = Fleet(jitter=lambda: next(numbers))
+    async with running(fleet):
+        fleet.prober.follow(KEY, [ONE, TWO], PROFILE, PACE)
+        await asyncio.sleep(60)
+    first, second = fleet.times("r0"), fleet.times("r1")
+    assert first[0] != second[0]
+    for times in (first, second):
+        gaps = [round(b - a, 2) for a, b in itertools.pairwise(times)]
+        assert len(set(gaps)) > 1
+        assert all(4.5 <= gap <= 5.0 for gap in gaps)
+
+
+@pytest.mark.looptime
+async def test_while_a_fault_is_uncertain_the_relay_is_probed_twice_as_often_and_then_as_usual() -> None:
+    fleet = Fleet()
+    fleet.says["r0"] = BAD
+    async with running(fleet):
+        fleet.prober.follow(KEY, [ONE], PROFILE, PACE)
+        await asyncio.sleep(16)
+    assert fleet.times("r0") == [0.0, 2.5, 5.0, 10.0, 15.0]
+
+
+@pytest.mark.looptime
+async def test_a_probe_that_takes_long_delays_only_the_next_one_of_its_relay() -> None:
+    fleet = Fleet()
+    fleet.says["r0"], fleet.takes_s = BAD, 3.0
+    async with running(fleet):
+        fleet.prober.follow(KEY, [ONE], PROFILE, PACE)
+        await asyncio.sleep(15)
+    assert fleet.times("r0") == [0.0, 3.0, 6.0, 11.0]
+
+
+@pytest.mark.looptime
+async def test_results_are_kept_newest_first_with_their_times_and_only_so_many() -> None:
+    fleet = Fleet()
+    async with running(fleet):
+        fleet.prober.follow(KEY, [ONE], PROFILE, PACE)
+        await asyncio.sleep(1)
+        fleet.says["r0"] = BAD
+        await asyncio.sleep(100)
+        kept = fleet.prober.results(KEY, "r0")
+        assert len(kept) == module.KEPT
+        assert [timed.result for timed in kept] == [BAD] * module.KEPT
+        assert kept[0].began > kept[1].began
+        assert fleet.prober.results(KEY, "r1") == ()
+
+
+@pytest.mark.looptime
+async def test_a_new_pod_of_a_relay_begins_with_nothing_known_of_it() -> None:
+    fleet = Fleet()
+    async with running(fleet):
+        fleet.prober.follow(KEY, [ONE], PROFILE, PACE)
+        await asyncio.sleep(7)
+        assert len(fleet.prober.results(KEY, "r0")) == 2
+        fleet.prober.follow(KEY, [ONE], PROFILE, PACE)
+        assert len(fleet.prober.results(KEY, "r0")) == 2
+        fleet.prober.follow(KEY, [Target("r0", "uid-9", "10.0.0.1")], PROFILE, PACE)
+        assert fleet.prober.results(KEY, "r0") == ()
+        assert fleet.prober.silent_s(KEY, "r0") == 0.0
+
+
+@pytest.mark.looptime
+async def test_a_relay_that_is_no_target_any_more_is_not_probed_nor_one_of_a_pool_that_is_gone() -> None:
+    fleet = Fleet()
+    async with running(fleet):
+        fleet.prober.follow(KEY, [ONE, TWO], PROFILE, PACE)
+        await asyncio.sleep(1)
+        fleet.prober.follow(KEY, [TWO], PROFILE, PACE)
+        await asyncio.sleep(5)
+        fleet.prober.forget(KEY)
+        await asyncio.sleep(20)
+    assert (fleet.times("r0"), fleet.times("r1")) == ([0.0], [0.0, 5.0])
+    assert fleet.prober.silent_s(KEY, "r0") is None
+
+
+@pytest.mark.looptime
+async def test_another_interval_holds_from_the_next_probe_on() -> None:
+    fleet = Fleet()
+    async with running(fleet):
+        fleet.prober.follow(KEY, [ONE], PROFILE, PACE)
+        await asyncio.sleep(1)
+        fleet.prober.follow(KEY, [ONE], PROFILE, Pace(interval_s=20.0, certain=3))
+        await asyncio.sleep(44)
+    assert fleet.times("r0") == [0.0, 5.0, 25.0, 45.0]
+
+
+@pytest.mark.looptime
+async def test_only_so_many_probes_run_at_once() -> None:
+    fleet = Fleet()
+    fleet.takes_s = 3.0
+    async with running(fleet):
+        many = [Target(f"many-{i}", f"uid-{i}", "10.0.0.9") for i in range(module.AT_ONCE + 40)]
+        fleet.prober.follow(KEY, many, PROFILE, PACE)
+        await asyncio.sleep(10)
+    assert fleet.most_at_once == module.AT_ONCE
+    assert len({relay for _, relay in fleet.probed}) == len(many)
+
+
+@pytest.mark.looptime
+async def test_a_fault_of_a_probe_itself_is_nobodys_result_and_probing_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fleet = Fleet()
+
+    async def broken(target: Target, profile: Profile) -> ProbeResult:
+        raise RuntimeError("a fault of ours")
+
+    fleet.prober._probe = broken
+    async with running(fleet):
+        fleet.prober.follow(KEY, [ONE], PROFILE, PACE)
+        await asyncio.sleep(11)
+        assert fleet.prober.results(KEY, "r0") == ()
+        assert fleet.prober.silent_s(KEY, "r0") == pytest.approx(11)
+    assert fleet.told == [("r0", None)] * 3
+    assert "a probe failed by itself" in caplog.text
+
+
+class SlowClock:
+    """The loop's time, but it can jump as if the process had been busy."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return asyncio.get_running_loop().time() + self.ahead_s
+
+
+@pytest.mark.looptime
+async def test_what_this_process_own_slowness_may_have_spoilt_does_not_count() -> None:
+    fleet, clock = Fleet(), SlowClock()
+    fleet.prober = Prober(fleet._probe, told=fleet._told, clock=clock, jitter=lambda: 0.0)
+    fleet.takes_s = 2.0
+    fleet.says["r0"] = ProbeResult(ProbeStage.BANNER, ProbeTrouble.TIMEOUT)
+    async with running(fleet):
+        fleet.prober.follow(KEY, [ONE, TWO], PROFILE, PACE)
+        await asyncio.sleep(1)
+        clock.ahead_s = 0.9  # every timer is late by this once
+        await asyncio.sleep(1.5)
+        assert fleet.prober.results(KEY, "r0") == ()
+        assert [timed.result for timed in fleet.prober.results(KEY, "r1")] == [GOOD]
+        await asyncio.sleep(5)
+        assert len(fleet.prober.results(KEY, "r0")) == 1
+    assert next(result for relay, result in fleet.told if relay == "r0") is None
