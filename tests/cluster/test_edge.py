@@ -187,7 +187,7 @@ def test_agents_and_haproxys_own_ports_speak_no_smtp(edge: Edge) -> None:
         assert not {"220", "250"} & set(answer.codes), name
 
 
-def test_only_balancers_are_let_through_to_the_relays_ports_by_network_policy(edge: Edge) -> None:
+def test_only_balancers_and_probes_are_let_through_to_the_relays_ports_by_network_policy(edge: Edge) -> None:
     """What stands against a forged PROXY header: Postfix believes it, whoever sends it."""
     policy = edge.stage.kube.get("networkpolicy", "outbound-relay", "-n", edge.stage.namespace)["spec"]
     assert policy["policyTypes"] == ["Ingress"]
@@ -198,12 +198,14 @@ def test_only_balancers_are_let_through_to_the_relays_ports_by_network_policy(ed
 
 
 def _is_wide(rule: dict[str, object]) -> bool:
-    """Whether a rule lets in others than the pods of this pool's balancers."""
-    labels = {"app.kubernetes.io/component": "balancer", "smtpfleet.io/pool": "outbound"}
+    """Whether a rule lets in others than the pods of this pool's balancers, and the operator's, which probe."""
+    balancer = {"app.kubernetes.io/component": "balancer", "smtpfleet.io/pool": "outbound"}
+    operator = {"app.kubernetes.io/component": "operator", "app.kubernetes.io/name": "smtpfleet"}
     peers = rule.get("from")
-    if not isinstance(peers, list) or len(peers) != 1 or set(peers[0]) != {"podSelector"}:
+    if not isinstance(peers, list) or len(peers) != 1 or "podSelector" not in peers[0]:
         return True
-    return not labels.items() <= peers[0]["podSelector"]["matchLabels"].items()
+    wanted = operator if "namespaceSelector" in peers[0] else balancer
+    return not wanted.items() <= peers[0]["podSelector"]["matchLabels"].items()
 
 
 def test_nothing_of_all_this_has_arrived(
