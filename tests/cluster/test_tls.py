@@ -3,15 +3,16 @@
 import base64
 import hashlib
 import ssl
-import time
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from cryptography import x509
 
-from mailcheck.model import Stage
+from mailcheck.model import Attempt, Stage
 from scenario.cluster import Local
 from scenario.kube import wait_until
 from scenario.load import Load, Shape
@@ -22,8 +23,9 @@ from smtpfleet.resources.certificate import Pair
 from tests.cluster.sessions import account, ended, opened, run_session, wait_condition
 
 SECRET = "relay-cert"
-RATE, COUNT = 40, 400
-"""Messages under which the certificate changes, each on a connection of its own with STARTTLS."""
+RATE, COUNT, LOADS = 20, 60, 2
+"""Messages under which the certificate changes, each on a connection of its own with STARTTLS: so many loads side by
+side, begun anew until it has changed."""
 LIVE_S = 90
 """A changed Secret is served to new sessions within this time."""
 WAYS = [("starttls", 25), ("starttls", 587), ("implicit", 465)]
@@ -114,25 +116,37 @@ def test_in_the_mode_required_mail_in_clear_is_refused_and_no_pod_is_replaced(st
 
 
 def test_a_new_certificate_is_served_to_new_sessions_and_nobody_notices(stage: Theatre) -> None:
-    load = Load.start(
-        stage.kube,
-        Shape(target=f"{stage.address()}:587", rate=RATE, count=COUNT, flags=("--tls", "starttls")),
-    )
-    with opened(stage, "starttls", 587, "--hold") as one, opened(stage, "implicit", 465, "--hold") as two:
+    changed = threading.Event()
+    with (
+        ThreadPoolExecutor(LOADS) as threads,
+        opened(stage, "starttls", 587, "--hold") as one,
+        opened(stage, "implicit", 465, "--hold") as two,
+    ):
         for process in (one, two):
             assert process.stdout is not None
             assert process.stdout.readline() == "open\n"
-        pair = _pair()
-        _store(stage, pair)
-        _wait_served(stage, pair)
-        served = time.time()
+        loads = [threads.submit(_loaded, stage, changed) for _ in range(LOADS)]
+        try:
+            pair = _pair()
+            _store(stage, pair)
+            _wait_served(stage, pair)
+        finally:
+            changed.set()
         new = run_session(stage, "starttls", 587)
         old = [ended(one), ended(two)]
     assert new.certificate == _fingerprint(pair.certificate)
     assert new.certificate not in {session.certificate for session in old}
-    under_load = load.finish()
-    assert served < max(attempt.start for attempt in under_load)
+    under_load = [attempt for load in loads for attempt in load.result()]
     account(stage, [*under_load, *(attempt for session in (new, *old) for attempt in session.attempts)])
+
+
+def _loaded(stage: Theatre, changed: threading.Event) -> list[Attempt]:
+    """One load after the other, the last one begun before the change was seen."""
+    attempts: list[Attempt] = []
+    while not attempts or not changed.is_set():
+        shape = Shape(target=f"{stage.address()}:587", rate=RATE, count=COUNT, flags=("--tls", "starttls"))
+        attempts += Load.start(stage.kube, shape).finish()
+    return attempts
 
 
 def test_a_broken_secret_keeps_the_last_good_certificate_and_is_named(stage: Theatre) -> None:
