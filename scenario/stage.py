@@ -49,7 +49,12 @@ class Stage:
     pools: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        """Create namespace and sink and wait for the sink."""
+        """Create namespace and sink and wait for the sink; an earlier stage of this name has to be gone first."""
+        namespace = ("namespace", self.namespace)
+        if self.kube.run(
+            "get", *namespace, "--ignore-not-found", "-o", "jsonpath={.metadata.deletionTimestamp}"
+        ):
+            self.kube.run("wait", "--for=delete", *namespace, "--timeout=150s", timeout_s=160)
         self.kube.apply(_namespace(self.namespace))
         self.add_sink(SINK)
         return self
@@ -57,14 +62,14 @@ class Stage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove the namespace and wait until it is gone.
+        """Remove the namespace, which nobody waits for.
 
         Pods go first, without their time to leave: a namespace that still has pods is looked at again only after half
         of their grace period.
         """
         for what in (("smtppools", "--all"), ("deployments", "--all"), ("pods", "--all", "--grace-period=1")):
-            self.kube.run("delete", *what, "-n", self.namespace, "--timeout=150s", timeout_s=160)
-        self.kube.run("delete", "namespace", self.namespace, "--timeout=150s", timeout_s=160)
+            self.kube.run("delete", *what, "-n", self.namespace, "--wait=false")
+        self.kube.run("delete", "namespace", self.namespace, "--wait=false")
 
     def pool(self, name: str = "outbound", **spec: Any) -> float:
         """Apply a pool that delivers to the sink, wait for Ready=True, and return the seconds from one to the other."""
