@@ -30,6 +30,7 @@ class Plan:
         at_once: so many connections are open at a time, at most.
         hold_s: how long a connection stays open after EHLO.
         pace_s: pause between two connections.
+        in_turn: each is begun when the one before has its banner, and all stay open until the last one has.
     """
 
     target: str
@@ -37,6 +38,7 @@ class Plan:
     at_once: int = 20
     hold_s: float = 0.0
     pace_s: float = 0.0
+    in_turn: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,25 +88,35 @@ def addresses(number: int) -> list[str]:
 async def carry_out(plan: Plan) -> list[Connection]:
     """One connection after the other is begun, as the plan allows."""
     slots = asyncio.Semaphore(plan.at_once)
+    all_answered = asyncio.Event()
+    if not plan.in_turn:
+        all_answered.set()
 
-    async def one(client: str) -> Connection:
+    async def one(client: str, answered: asyncio.Event) -> Connection:
         try:
             async with asyncio.timeout(_LIMIT_S + plan.hold_s):
-                return await _converse(plan, client)
+                return await _converse(plan, client, answered, all_answered)
         except (OSError, TimeoutError, ValueError) as error:
             return Connection(client=client, code=0, text=f"{type(error).__name__}: {error}")
         finally:
+            answered.set()
             slots.release()
 
     tasks = []
     for client in plan.clients:
         await slots.acquire()
-        tasks.append(asyncio.create_task(one(client)))
+        answered = asyncio.Event()
+        tasks.append(asyncio.create_task(one(client, answered)))
+        if plan.in_turn:
+            await answered.wait()
         await asyncio.sleep(plan.pace_s)
+    all_answered.set()
     return await asyncio.gather(*tasks)
 
 
-async def _converse(plan: Plan, client: str) -> Connection:
+async def _converse(
+    plan: Plan, client: str, answered: asyncio.Event, all_answered: asyncio.Event
+) -> Connection:
     host, port = plan.target.rsplit(":", 1)
     began = time.monotonic()
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -114,6 +126,7 @@ async def _converse(plan: Plan, client: str) -> Connection:
             writer.write(encode_proxy_header((client, _PORT), (target, int(port))))
         banner = (await reader.readline()).decode(errors="replace").strip()
         waited_s = round(time.monotonic() - began, 3)
+        answered.set()
         if not banner.startswith("220"):
             return Connection(client=client, code=int(banner[:3] or 0), text=banner, waited_s=waited_s)
         writer.write(b"EHLO connections.test\r\n")
@@ -122,6 +135,7 @@ async def _converse(plan: Plan, client: str) -> Connection:
         while line[3:4] == "-":
             line = (await reader.readline()).decode(errors="replace")
         await asyncio.sleep(plan.hold_s)
+        await all_answered.wait()
         writer.write(b"QUIT\r\n")
         await reader.readline()
         relay = first[4:].split()[0].split(".")[0] if first.startswith("250") else ""

@@ -227,7 +227,7 @@ def test_senders_of_other_domains_are_refused_on_every_port(stage: Stage) -> Non
 def test_a_client_has_so_many_connections_in_the_whole_pool_and_no_more(stage: Stage) -> None:
     _change(stage, submission={"maxConnectionsPerClient": 10})
     _wait_for_peers(stage)
-    held = {"at_once": 30, "hold_s": 1.5, "pace_s": 0.04}
+    held = {"at_once": 30, "in_turn": True, "pace_s": 0.1}
     many = [CLIENT] * 14
     found = _connect(stage, [*many, "192.0.2.77"], **held)
     assert [connection.code for connection in found] == [220] * 10 + [421] * 4 + [220]
