@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
+from queue import SimpleQueue
 from typing import Final
 
 from smtpfleet.relay.refusals import Refusals
@@ -24,8 +25,10 @@ _STATUS: Final = re.compile(r", status=(?P<status>[a-z]+) \((?P<why>.{0,40})")
 _SEVERITY: Final = re.compile(r"(?P<severity>warning|error|fatal|panic): ")
 _CHECK: Final = "postfix/check/"
 _CHECK_NOISE: Final = ("connect from ", "disconnect from ", "lost connection after ")
+_QUEUE_MANAGER: Final = "postfix/qmgr"
 _SIGNED: Final = "DKIM-Signature field added ("
 _MILTER_REJECT: Final = "milter-reject: "
+_HELD: Final = re.compile(r"(?P<id>\w+): skipped, still being delivered")
 _FROZEN: Final = "deferred transport)"
 
 
@@ -60,6 +63,8 @@ class LogReader:
     def __init__(self, *, mask_addresses: bool) -> None:
         self.deliveries: Counter[str] = Counter()
         self.refusals = Refusals()
+        self.held: SimpleQueue[str] = SimpleQueue()
+        """Ids of messages that the queue manager puts off because a delivery holds them."""
         self.signed = 0
         self.milter_rejects = 0
         self._mask = mask if mask_addresses else str
@@ -73,6 +78,8 @@ class LogReader:
         if program.startswith(_CHECK) and text.startswith(_CHECK_NOISE):
             return None
         self._count(text)
+        if program == _QUEUE_MANAGER and (held := _HELD.fullmatch(text)):
+            self.held.put(held["id"])
         self.refusals.read(program, text)
         severity = _SEVERITY.match(text)
         return LogLine(

@@ -122,3 +122,12 @@ def test_signatures_and_mail_that_could_not_be_signed_are_counted() -> None:
         " Service unavailable - try again later; from=<a@b.example> to=<x@dest.test> proto=ESMTP helo=<c>"
     )
     assert (reader.signed, reader.milter_rejects) == (1, 1)
+
+
+def test_a_message_that_is_put_off_because_a_delivery_holds_it_is_told() -> None:
+    reader = LogReader(mask_addresses=True)
+    reader.read(PREFIX + "postfix/qmgr[7]: 4jXabc: skipped, still being delivered")
+    reader.read(PREFIX + "postfix/smtp[8]: 4jXabd: skipped, still being delivered")
+    reader.read(PREFIX + "postfix/qmgr[7]: 4jXabe: removed")
+    assert reader.held.get_nowait() == "4jXabc"
+    assert reader.held.empty()
