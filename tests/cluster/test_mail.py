@@ -126,6 +126,25 @@ def test_a_changed_smarthost_reaches_postfix_without_a_restart(stage: Stage, ear
     assert {pod.uid for pod in stage.pods("relay")} == before
 
 
+def test_a_reload_leaves_nothing_that_was_under_way_in_the_queue(
+    stage: Stage, earlier: list[Attempt]
+) -> None:
+    """Postfix puts it off for minimal_backoff_time (60 s), also what has arrived meanwhile."""
+    stage.sink_mode(mode="delay", seconds=4)
+    attempts, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=50, count=20))
+    stage.apply_pool(replicas=2, relay={"postfix": {"smtp_quit_timeout": "2s"}})
+    wait_until(lambda: "" if _put_off(stage) else "no delivery was under way at the reload", timeout_s=30)
+    stage.sink_mode(mode="accept")
+    arrivals = of_this_run(stage.wait_drained(attempts, timeout_s=25), earlier)
+    earlier.extend(attempts)
+    assert check(attempts, arrivals).ok
+
+
+def _put_off(stage: Stage) -> bool:
+    logs = [stage.kube.run("logs", pod.name, "-n", stage.namespace) for pod in stage.pods("relay")]
+    return any("skipped, still being delivered" in log for log in logs)
+
+
 def test_the_accounting_turns_red_when_one_queue_file_is_deleted(
     stage: Stage, earlier: list[Attempt]
 ) -> None:

@@ -117,6 +117,7 @@ class _Relay:
                 output=self.pump.input,
                 changed=self._secret_changed,
             ),
+            held=self.reader.held,
             make_postfix=self._postfix,
         )
 

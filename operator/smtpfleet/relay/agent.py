@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final
 
 from smtpfleet.api.agent_status import Intake, PostfixState, RelayStatus
@@ -35,6 +36,7 @@ from smtpfleet.relay.network import Ports, read_ports
 from smtpfleet.relay.outbound import Outbound
 from smtpfleet.relay.postfix import Postfix, write
 from smtpfleet.relay.queuescan import QueueScan, deliveries, scan
+from smtpfleet.relay.retries import Retries
 from smtpfleet.relay.signing import Signing
 from smtpfleet.relay.tables import AcceptedTable
 from smtpfleet.relay.tlsconf import CLIENT_PORTS, lacking
@@ -49,13 +51,6 @@ _SETTLED: Final = frozenset({Stage.SERVING, Stage.CLOSED})
 _SCAN_SHARE: Final = 20.0
 """A scan of the queue is repeated at the earliest after so many times as long as it took."""
 _STALLED_S: Final = 15.0
-_FLUSHES_S: Final = (1.0, 4.0, 10.0, 25.0)
-"""Pauses before the flushes that follow a start, a new next hop or new credentials.
-
-The first: until the queue manager that was started anew hears it. The others: a delivery that was under way keeps its
-message locked, so Postfix puts that one off although it was flushed, and a connection to the old next hop is given up
-only after smtp_connect_timeout (30 s).
-"""
 
 
 @dataclass(slots=True)
@@ -84,6 +79,7 @@ class Agent:
         users: Users,
         outbound: Outbound,
         signing: Signing,
+        held: "SimpleQueue[str]",
         make_postfix: Callable[["Agent"], Postfix],
     ) -> None:
         self._host, self._children, self._tables, self._polls = host, children, tables, polls
@@ -93,7 +89,7 @@ class Agent:
         self._signing = signing
         self._postfix = make_postfix(self)
         self._supervision: asyncio.Task[None] | None = None
-        self._flushing: asyncio.Task[None] | None = None
+        self._retries = Retries(self._postfix, held)
         self._stage = Stage.SERVING
         self._stage_since_s = self._noisy_s = self._ticked_s = time.monotonic()
         self._stopping = False
@@ -136,6 +132,7 @@ class Agent:
         """Begin to leave; :meth:`run` returns when all is done."""
         logger.info("told to stop", extra={"stage": self._stage, "sessions": self._ports.sessions})
         self._stopping = True
+        self._retries.stop()
         self.wake()
 
     def wake(self) -> None:
@@ -164,7 +161,8 @@ class Agent:
 
     async def came_up(self) -> None:
         """Postfix runs (again): what a freeze or a crash left waiting is tried now."""
-        self._flush_soon()
+        if not self._stopping:
+            self._retries.everything()
         self.wake()
 
     def status(self) -> RelayStatus:
@@ -229,6 +227,8 @@ class Agent:
             self._shown_intake = intake_of(stage)  # before anything opens again
         self._configure()
         self._perform(effect)
+        if not self._stopping:
+            self._retries.tend()
         await self._count()
         self._shown_intake = self._intake()
         self._ticked_s = time.monotonic()
@@ -323,8 +323,8 @@ class Agent:
             if known.configuration is not None:
                 logger.info("Postfix reloads", extra={"revision": table.revision, "phase": phase})
                 self._postfix.reload()
-                if phase is not Phase.FROZEN and self._ways.leads_elsewhere(known.ways):
-                    self._flush_soon()
+                if not self._stopping and self._ways.leads_elsewhere(known.ways):
+                    self._retries.everything()
         self._applied = _Applied(configuration, phase, table.revision, self._ways)
 
     def _perform(self, effect: Effect) -> None:
@@ -352,17 +352,3 @@ class Agent:
         if self._stopping and shown is Intake.OPEN:
             return Intake.DRAINING
         return shown
-
-    def _flush_soon(self) -> None:
-        """Try everything that waits, again and again for a while; a later call begins anew."""
-
-        async def flush() -> None:
-            for pause_s in _FLUSHES_S:
-                await asyncio.sleep(pause_s)
-                if self._stopping:
-                    return
-                await self._postfix.flush()
-
-        if self._flushing is not None:
-            self._flushing.cancel()
-        self._flushing = asyncio.create_task(flush(), name="flush")

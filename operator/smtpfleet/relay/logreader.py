@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
+from queue import SimpleQueue
 from typing import Final
 
 from smtpfleet.relay.refusals import Refusals
@@ -24,6 +25,7 @@ _STATUS: Final = re.compile(r", status=(?P<status>[a-z]+) \((?P<why>.{0,40})")
 _SEVERITY: Final = re.compile(r"(?P<severity>warning|error|fatal|panic): ")
 _CHECK: Final = "postfix/check/"
 _CHECK_NOISE: Final = ("connect from ", "disconnect from ", "lost connection after ")
+_QUEUE_MANAGER: Final = "postfix/qmgr"
 _SIGNED: Final = "DKIM-Signature field added ("
 _MILTER_REJECT: Final = "milter-reject: "
 _SESSION: Final = re.compile(
@@ -34,6 +36,7 @@ _BEGUN_MOST: Final = 100
 _CANCELLED: Final = ": removed (canceled)"
 _HANDED_IN: Final = re.compile(r" (?:data|bdat|auth)=| \w+=\d+/\d")
 """Of a session's last line: commands that no probe sends, or one that was refused."""
+_HELD: Final = re.compile(r"(?P<id>\w+): skipped, still being delivered")
 _FROZEN: Final = "deferred transport)"
 
 
@@ -68,6 +71,8 @@ class LogReader:
     def __init__(self, *, mask_addresses: bool) -> None:
         self.deliveries: Counter[str] = Counter()
         self.refusals = Refusals()
+        self.held: SimpleQueue[str] = SimpleQueue()
+        """Ids of messages that the queue manager puts off because a delivery holds them."""
         self.signed = 0
         self.milter_rejects = 0
         self._probing: frozenset[str] = frozenset()
@@ -90,6 +95,8 @@ class LogReader:
             return None
         text = self._with_client(text)
         self._count(text)
+        if program == _QUEUE_MANAGER and (held := _HELD.fullmatch(text)):
+            self.held.put(held["id"])
         self.refusals.read(program, text)
         severity = _SEVERITY.match(text)
         return LogLine(

@@ -97,10 +97,17 @@ class Postfix:
 
     async def flush(self) -> None:
         """Try all deferred mail now."""
-        command = ["/usr/sbin/postqueue", "-c", str(self._paths.configuration), "-f"]
+        await self._postqueue("-f")
+
+    async def retry(self, queue_id: str) -> None:
+        """Try one deferred message now; one that is gone is no error."""
+        await self._postqueue("-i", queue_id)
+
+    async def _postqueue(self, *arguments: str) -> None:
+        command = ["/usr/sbin/postqueue", "-c", str(self._paths.configuration), *arguments]
         result = await self._children.run(command, limit_s=_FLUSH_LIMIT_S)
         if result.code:
-            logger.warning("postqueue -f failed", extra={"code": result.code, "output": result.output})
+            logger.warning("postqueue failed", extra={"code": result.code, "output": result.output})
 
     async def _run_once(self) -> float:
         """One life of Postfix; returns how many seconds it was up."""

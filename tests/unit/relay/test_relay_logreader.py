@@ -188,3 +188,12 @@ def test_queue_files_that_are_never_heard_of_again_are_forgotten() -> None:
     for number in range(1000):
         reader.read(PREFIX + f"postfix/smtpd[7]: 4j{number}: client={PROBE}")
     assert len(reader._begun) <= 100
+
+
+def test_a_message_that_is_put_off_because_a_delivery_holds_it_is_told() -> None:
+    reader = LogReader(mask_addresses=True)
+    reader.read(PREFIX + "postfix/qmgr[7]: 4jXabc: skipped, still being delivered")
+    reader.read(PREFIX + "postfix/smtp[8]: 4jXabd: skipped, still being delivered")
+    reader.read(PREFIX + "postfix/qmgr[7]: 4jXabe: removed")
+    assert reader.held.get_nowait() == "4jXabc"
+    assert reader.held.empty()
