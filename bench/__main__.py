@@ -6,7 +6,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from bench import backups, balancing, dkim, failover, footprint, hostile, idle, probing, throughput, users
+from bench import (
+    backups,
+    balancing,
+    dkim,
+    failover,
+    footprint,
+    hostile,
+    idle,
+    probing,
+    rotation,
+    throughput,
+    users,
+)
 from bench.report import Report, Series, describe_machine, render_report, write_json
 from scenario.cluster import Local, current, install
 from scenario.load import ROOT
@@ -142,32 +154,35 @@ def _users(local: Local, runs: int) -> Report:
     with _stage(local) as stage:
         users.pool(stage)
         secured, clear = users.ways(stage)
-        attempts = throughput.alternate(stage, (secured, clear), runs=runs)
-        changes = users.rotation(stage, attempts, runs=runs)
+        throughput.alternate(stage, (secured, clear), runs=runs)
     ratios = [a / b for a, b in zip(secured.accepted_per_s, clear.accepted_per_s, strict=True)]
-    changing = f"users change at {users.ROTATION_RATE}/s"
     return _report(
-        "Users: throughput under STARTTLS, and changes under messages",
+        "Users: throughput under STARTTLS",
         [
             Series(name="STARTTLS, users, reused", unit="accepted/s", values=tuple(secured.accepted_per_s)),
             Series(name="clear, trusted, reused", unit="accepted/s", values=tuple(clear.accepted_per_s)),
             Series(name="ratio", unit="", values=tuple(ratios), bar="≥ 0.80"),
-            Series(
-                name=f"{changing}: errors",
-                unit="messages",
-                values=tuple(float(each.errors) for each in changes),
-                bar="0",
-            ),
-            Series(
-                name=f"{changing}: lost",
-                unit="messages",
-                values=tuple(float(each.lost) for each in changes),
-                bar="0",
-            ),
         ],
         clients=throughput.CLIENTS,
         seconds=throughput.SECONDS,
         relays=1,
+    )
+
+
+def _rotation(local: Local, runs: int) -> Report:
+    with _stage(local) as stage:
+        results = rotation.measure(stage, runs=runs)
+    series = []
+    for what, figures in results.items():
+        for name in ("errors", "lost", "duplicated"):
+            values = tuple(float(getattr(each, name)) for each in figures)
+            series.append(Series(name=f"{what}: {name}", unit="messages", values=values, bar="0"))
+    return _report(
+        "Changes of certificate, users and DKIM keys under messages",
+        series,
+        rate=f"{rotation.RATE}/s",
+        messages=rotation.COUNT,
+        relays=rotation.RELAYS,
     )
 
 
@@ -288,6 +303,7 @@ BENCHMARKS: Final[dict[str, Callable[[Local, int], Report]]] = {
     "dkim": _dkim,
     "failover": _failover,
     "users": _users,
+    "rotation": _rotation,
     "backups": _backups,
     "balancing": _balancing,
     "guessing": _guessing,

@@ -1,7 +1,7 @@
 """What others notice while hostile clients are at work: latency of their mail, undisturbed and attacked in alternation.
 
-Attackers and others come from the same machine and share its cores with the relays, so a ratio also holds what the
-attackers' own program costs.
+Attackers and others come from the same machine and share its cores with the relays. An attacker brings a machine of his
+own, so his program only gets the time that all others leave; what it makes relays and balancers do has its full weight.
 """
 
 import threading
@@ -88,7 +88,7 @@ def _attacked(stage: Stage, kind: Kind, accounted: list[Attempt]) -> list[Attemp
                 for one in kind.attacks
                 for _ in range(SESSIONS)
             ]
-            hold(stage.kube, sessions)
+            hold(stage.kube, sessions, yielding=True)
 
     attacker = threading.Thread(target=attack)
     attacker.start()

@@ -8,17 +8,14 @@ import base64
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from statistics import quantiles
 from typing import Final
 
 from bench import throughput
 from mailcheck.model import Attempt
-from scenario.accounts import Figures, figures, of_this_run
 from scenario.kube import wait_until
-from scenario.load import ROOT, Load, Shape, Step, run
+from scenario.load import ROOT, Load, Shape
 from scenario.stage import CLUSTER_NETWORKS, Stage
 
 SECRET: Final = "bench-users"
@@ -27,8 +24,6 @@ PASSWORD: Final = "the-password-of-the-benchmark"
 GUESSES_PER_S: Final = 50
 GUESSERS: Final = 10
 """Client addresses that the wrong log-ins come from, by PROXY header."""
-ROTATION_RATE: Final = 100
-ROTATION_COUNT: Final = 1500
 RATE: Final = 40
 COUNT: Final = 600
 
@@ -41,48 +36,16 @@ def pool(stage: Stage) -> None:
     wait_until(lambda: "" if _known(stage) else "the relay does not know the user yet", timeout_s=90)
 
 
-def _store(stage: Stage, **others: str) -> None:
-    """The Secret with the benchmark's user, and others by name and password."""
-    users = {USER: PASSWORD} | others
+def _store(stage: Stage) -> None:
+    """The Secret with the benchmark's user."""
     stage.kube.apply(
         {
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": SECRET, "namespace": stage.namespace},
-            "data": {name: base64.b64encode(password.encode()).decode() for name, password in users.items()},
+            "data": {USER: base64.b64encode(PASSWORD.encode()).decode()},
         }
     )
-
-
-def rotation(stage: Stage, earlier: Sequence[Attempt], *, runs: int) -> list[Figures]:
-    """Messages at a fixed rate, on kept connections, while another user comes, changes and goes."""
-    results, attempts = [], list(earlier)
-    for number in range(runs):
-        steps = [
-            Step(at_s=at_s, name="users change", act=partial(_change, stage, others))
-            for at_s, others in (
-                (2.0, {"new": "first"}),
-                (5.0, {"new": "second"}),
-                (8.0, {}),
-                (11.0, {"a": "b"}),
-            )
-        ]
-        flags = ("--tls", "starttls", "--login", f"{USER}:{PASSWORD}", "--reuse", "20")
-        shape = Shape(target=f"{stage.address()}:587", rate=ROTATION_RATE, count=ROTATION_COUNT, flags=flags)
-        done, _ = run(stage.kube, shape, steps)
-        arrivals = of_this_run(stage.wait_drained([*attempts, *done], timeout_s=300), attempts)
-        attempts.extend(done)
-        result, _ = figures(done, arrivals)
-        results.append(result)
-        print(
-            f"  run {number + 1}/{runs} users change: {result.errors} errors, {result.lost} lost", flush=True
-        )
-    return results
-
-
-def _change(stage: Stage, others: dict[str, str]) -> float:
-    _store(stage, **others)
-    return time.time()
 
 
 def _known(stage: Stage) -> bool:

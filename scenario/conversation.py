@@ -78,16 +78,23 @@ def line(text: str, *, replies: int = 1) -> Step:
     return Step(send=text.encode() + b"\r\n", replies=replies)
 
 
-def hold(kube: Kube, conversations: Sequence[Conversation], *, source: str = "") -> dict[str, Answer]:
-    """Hold conversations from inside the cluster's network; ``source`` is the node whose address they come from.
+def hold(
+    kube: Kube, conversations: Sequence[Conversation], *, source: str = "", yielding: bool = False
+) -> dict[str, Answer]:
+    """Hold conversations from inside the cluster's network.
+
+    Args:
+        source: the node whose address they come from.
+        yielding: this client's own program gets only what processor time all others leave it.
 
     Raises:
         LoadError: the program itself failed.
     """
     patience_s = max((c.patience_s for c in conversations), default=0.0)
     rounds = 1 + len(conversations) // _AT_ONCE
+    program = [sys.executable, "-m", "scenario.conversation"]
     done = subprocess.run(
-        kube.inside([sys.executable, "-m", "scenario.conversation"]),
+        kube.inside(["nice", "-n", "19", *program] if yielding else program),
         input=json.dumps([_encode(conversation) for conversation in conversations]),
         env={**kube.environment, **({"IN_CLUSTER_FROM": source} if source else {})},
         cwd=ROOT,
