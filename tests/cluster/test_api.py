@@ -16,7 +16,7 @@ from smtpfleet.api.postfix_parameters import OWNED
 from testbed import generate
 from testbed.errors import CommandError
 from testbed.handle import ClusterHandle
-from tests.cluster.manifests import BAD, EVERYTHING, TRUSTED, relay, routes, trusting
+from tests.cluster.manifests import BAD, EVERYTHING, SIZED, TRUSTED, relay, routes, trusting
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "api-tests"
@@ -101,7 +101,9 @@ def test_the_definition_is_stored_as_it_is_written(api: ClusterHandle) -> None:
     assert api.get("crd", crd.CRD_NAME)["spec"]["versions"] == crd.crd()["spec"]["versions"]
 
 
-@pytest.mark.parametrize("spec", [TRUSTED, EVERYTHING], ids=["smallest", "everything"])
+@pytest.mark.parametrize(
+    "spec", [TRUSTED, EVERYTHING, SIZED], ids=["smallest", "everything", "sized by queues"]
+)
 def test_what_is_stored_is_what_the_models_say(api: ClusterHandle, spec: dict[str, Any]) -> None:
     stored = _create(api, _pool(spec))["spec"]
     models = SmtpPoolSpec.model_validate(spec)
@@ -283,6 +285,12 @@ def test_the_scale_subresource_has_what_an_autoscaler_needs(stored: ClusterHandl
 def test_scaling_out_of_bounds_is_refused(stored: ClusterHandle) -> None:
     with pytest.raises(CommandError, match="less than or equal to 200"):
         stored.kubectl("scale", "smtp/outbound", "-n", NAMESPACE, "--replicas=201")
+
+
+def test_a_pool_that_is_sized_by_its_queues_is_not_scaled_by_others(stored: ClusterHandle) -> None:
+    _change(stored, {"autoscaling": {"maxReplicas": 4}})
+    with pytest.raises(CommandError, match="replicas and autoscaling do not go together"):
+        stored.kubectl("scale", "smtp/outbound", "-n", NAMESPACE, "--replicas=3")
 
 
 @pytest.mark.parametrize(

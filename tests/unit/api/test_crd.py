@@ -141,6 +141,7 @@ def test_only_the_spec_and_hosts_must_be_written() -> None:
     required = {f"{path}.{name}" for path, node in NODES.items() for name in node.get("required", ())}
     assert {path for path in required if not path.startswith(".status")} == {
         ".spec",
+        ".spec.autoscaling.maxReplicas",
         ".spec.balancing.backups[].host",
         ".spec.delivery.smarthost.host",
         ".spec.dkim[].domain",
