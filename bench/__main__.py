@@ -6,7 +6,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from bench import backups, balancing, dkim, failover, footprint, hostile, idle, probing, throughput, users
+from bench import (
+    backups,
+    balancing,
+    dkim,
+    failover,
+    footprint,
+    hostile,
+    idle,
+    probing,
+    queuefacts,
+    throughput,
+    users,
+)
 from bench.report import Report, Series, describe_machine, render_report, write_json
 from scenario.cluster import Local, current, install
 from scenario.load import ROOT
@@ -294,6 +306,7 @@ BENCHMARKS: Final[dict[str, Callable[[Local, int], Report]]] = {
     "hostile": _hostile,
     "idle": _idle,
     "probing": lambda _, runs: probing.run(runs),
+    "queuefacts": lambda _, runs: queuefacts.run(runs),
 }
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ _MOST_PER_SECOND: Final = 100
 """With more than 500 relays, rounds take longer instead of costing more."""
 _ANSWER_LIMIT_BYTES: Final = 64 * 1024
 _KEPT_S: Final = 300.0
+_FIGURES: Final = {"queue", "sessions", "oldest_active_s", "postfix_restarts", "volume", "deliveries"}
+"""Of a relay's answer: what changes with every message."""
 
 Status = RelayStatus | BalancerStatus
 PoolKey = tuple[str, str]
@@ -201,7 +203,7 @@ def _news(status: Status) -> Mapping[str, object]:
     """What a decision may depend on: everything but the numbers, of which only an empty queue is a decision's."""
     if isinstance(status, BalancerStatus):
         return {"on_backups": status.on_backups}
-    rest = status.model_dump(exclude={"queue", "sessions", "oldest_active_s"})
+    rest = status.model_dump(exclude=_FIGURES)
     return rest | {"empty": status.queue.total + status.queue.receiving == 0}
 
 
