@@ -288,7 +288,8 @@ def test_scaling_out_of_bounds_is_refused(stored: ClusterHandle) -> None:
 
 
 def test_a_pool_that_is_sized_by_its_queues_is_not_scaled_by_others(stored: ClusterHandle) -> None:
-    _change(stored, {"autoscaling": {"maxReplicas": 4}})
+    patch = json.dumps({"spec": {"autoscaling": {"maxReplicas": 4}}})
+    stored.kubectl("patch", "smtp", "outbound", "-n", NAMESPACE, "--type=merge", "-p", patch)
     with pytest.raises(CommandError, match="replicas and autoscaling do not go together"):
         stored.kubectl("scale", "smtp/outbound", "-n", NAMESPACE, "--replicas=3")
 

@@ -252,7 +252,7 @@ class Deliveries(_StatusModel):
     """What became of deliveries in the last minute (``seconds``: less after a start).
 
     ``sent``, ``deferred`` and ``bounced`` count recipients; ``messages_per_s``: messages that left the queue, because
-    each recipient has them or their sender was told.
+    each recipient has them or their sender was told. ``finished`` counts these since the agent's start.
     """
 
     seconds: float = 0.0
@@ -260,6 +260,7 @@ class Deliveries(_StatusModel):
     deferred: int = 0
     bounced: int = 0
     messages_per_s: float = 0.0
+    finished: int = 0
     delays: Delays = Delays()
     deferrals: tuple[Deferral, ...] = ()
     receivers: tuple[ReceiverGroup, ...] = ()

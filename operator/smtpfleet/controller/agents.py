@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from smtpfleet.api.agent_status import BalancerStatus, RelayStatus
 from smtpfleet.api.names import HTTP_PORT
+from smtpfleet.controller.loads import History
 from smtpfleet.domain.facts import AgentReport
 from smtpfleet.domain.figures import two_digits
 from smtpfleet.domain.findings import SILENT_S
@@ -115,6 +116,7 @@ class Agents:
         self._ask, self._changed, self._clock = ask, changed, clock
         self._targets: dict[PoolKey, dict[str, Target]] = {}
         self._answers: dict[tuple[PoolKey, str], _Answer] = {}
+        self._histories: dict[tuple[PoolKey, str], History] = {}
         self._silent: set[tuple[PoolKey, str]] = set()
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
@@ -132,6 +134,7 @@ class Agents:
         self._targets.pop(key, None)
         for answered in [answered for answered in self._answers if answered[0] == key]:
             del self._answers[answered]
+            self._histories.pop(answered, None)
         self._silent = {answered for answered in self._silent if answered[0] != key}
 
     def report(self, key: PoolKey, relay: str) -> AgentReport | None:
@@ -139,7 +142,9 @@ class Agents:
         answer = self._answers.get((key, relay))
         if answer is None or isinstance(answer.status, BalancerStatus):
             return None
-        return AgentReport(answer.status, answer.pod_uid, self._clock() - answer.at)
+        history = self._histories.get((key, relay))
+        load = history.load(answer.status) if history else None
+        return AgentReport(answer.status, answer.pod_uid, self._clock() - answer.at, load)
 
     def on_backups(self, key: PoolKey) -> bool:
         """Whether a balancer says that backups take the pool's connections."""
@@ -167,6 +172,7 @@ class Agents:
         for answered, answer in list(self._answers.items()):
             if answered[0] == key and answered[1] not in wanted and now - answer.at > _KEPT_S:
                 del self._answers[answered]
+                self._histories.pop(answered, None)
 
     async def _later(self, delay_s: float, key: PoolKey, target: Target) -> None:
         await asyncio.sleep(delay_s)
@@ -184,6 +190,9 @@ class Agents:
             return
         before = self._answers.get((key, target.relay))
         self._answers[key, target.relay] = _Answer(status, target.pod_uid, self._clock())
+        if isinstance(status, RelayStatus):
+            history = self._histories.setdefault((key, target.relay), History())
+            history.heard(status, pod_uid=target.pod_uid, at_s=self._clock())
         self._silent.discard((key, target.relay))
         if tell and (before is None or _news(before.status) != _news(status)):
             self._changed(key, True)

@@ -2,10 +2,10 @@
 
 The algorithm, once a cycle:
 
-1. **What is needed.** Relays that are themselves what mail waits for are counted: the messages that arrive each
-   second, and those that wait, spread over ``targetDrainTime``, divided by what one relay sends each second, is the
-   *least* number of relays. Mail that waits for slow or refusing receivers counts for nothing. What arrives, divided by
-   the same rate, and one relay more so that one may fail, is the *most*: more are not needed.
+1. **What is needed.** Where relays are themselves what mail waits for: the messages that arrive each second, and those
+   that wait there, spread over ``targetDrainTime``, divided by what one relay sends each second, is the *least* number
+   of relays. Mail that waits for slow or refusing receivers counts for nothing. What arrives, divided by the same rate,
+   and one relay more so that one may fail, is the *most*: more are not needed.
 2. **Windows.** The size grows only to the smallest *least* of the window of ``scaleUp``, and shrinks only to the
    largest *most* of that of ``scaleDown``. Between the two it stays, so a steady load never moves it.
 3. **Steps.** ``maxStep`` relays a ``period``; and between the bounds.
@@ -16,7 +16,7 @@ seldom, for it stands in the status: so another operator goes on where this one 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -25,12 +25,16 @@ from smtpfleet.api.autoscaling import Autoscaling
 from smtpfleet.api.reasons import Reason
 from smtpfleet.api.values import duration_seconds
 from smtpfleet.domain.figures import listing, two_digits
-from smtpfleet.domain.load import Limit, Load
+from smtpfleet.domain.load import MINUTE_S, Limit, Load
 from smtpfleet.domain.scaling_memory import Memory
 
 SPARE_FROM: Final = 0.5
 """From this part of one relay's rate on, the load needs a relay that may fail; below, ``minReplicas`` says what is
 to be there."""
+TOLERANCE: Final = 0.1
+"""So much of one relay's rate may be missing when one fails: as between two sizes of a HorizontalPodAutoscaler."""
+HELPED: Final = 3
+"""So many times the mail that arrived in ``targetDrainTime`` (at least in a minute) counts as waiting at most."""
 STEADY: Final = 0.2
 """A rate that is measured anew within this part of the one remembered is the same."""
 MEASURED_FOR_S: Final = 86400.0
@@ -38,6 +42,7 @@ MEASURED_FOR_S: Final = 86400.0
 LOOK_S: Final = 5.0
 """What only waits for time, or for facts, is looked at again after this time."""
 _WAITING: Final = frozenset({Reason.STABILIZING, Reason.STEP_LIMITED})
+_CHANGING: Final = frozenset({Reason.QUEUE_UNKNOWN, Reason.RELAYS_ARE_THE_LIMIT})
 _REMEASURED_S: Final = 3600.0
 """A rate that is still the same is noted so often, so that an overload that lasts is not written all the time."""
 
@@ -128,7 +133,7 @@ class Sizing:
     @property
     def again_s(self) -> float | None:
         """When to look again, as time alone may change something; None: not for its sake."""
-        return LOOK_S if self.bound in _WAITING or self.why is Reason.QUEUE_UNKNOWN else None
+        return LOOK_S if self.bound in _WAITING or self.why in _CHANGING else None
 
 
 def sizing(rules: Rules, memory: Memory, sight: Sight, now: datetime) -> Sizing:
@@ -171,23 +176,32 @@ def _measured(memory: Memory, sight: Sight, now: datetime) -> Memory:
 def _advice(rules: Rules, rate: int, sight: Sight, size: int) -> Advice:
     loads = sight.loads.values()
     limits = {load.limit for load in loads}
-    taken_per_s = sum(load.taken for load in loads) / max(load.seconds for load in loads)
     waiting = sum(load.backlog for load in loads if load.limit is Limit.RELAY)
-    least = 0
-    if waiting and rate:
-        least = math.ceil((taken_per_s + waiting / rules.drain_s) / rate) + sight.out
+    least = _needed(rules, rate, loads, waiting) + sight.out if waiting and rate else 0
     stays = sight.partial or not limits <= {Limit.NOTHING, Limit.RELAY} or (waiting and not rate)
-    most = max(least, size if stays else 0, _carrying(taken_per_s, rate) + sight.out)
+    most = max(least, size if stays else 0, _carrying(rate, loads) + sight.out)
     why, trouble = _why(limits, sight, fewer=rules.bounded(most) < size)
     return Advice(least, most, why, trouble)
 
 
-def _carrying(taken_per_s: float, rate: int) -> int:
-    """Relays that carry the present load, also if one of them fails; 0 while it is not known what one carries."""
+def _needed(rules: Rules, rate: int, loads: Collection[Load], waiting: int) -> int:
+    """Relays that send what arrives lately, and what waits in the time for it.
+
+    A relay that is added takes none of the mail that waits in others, only a part of what arrives. So of what waits no
+    more counts than some times what arrives: a queue that an outage left would add relays for nothing.
+    """
+    arrived = sum(load.taken for load in loads) * max(1.0, rules.drain_s / MINUTE_S)
+    taken_per_s = sum(load.taken_per_s for load in loads)
+    return math.ceil((taken_per_s + min(waiting, HELPED * arrived) / rules.drain_s) / rate)
+
+
+def _carrying(rate: int, loads: Collection[Load]) -> int:
+    """Relays that carry what arrived in the last minute, also if one of them fails; 0 while it is not known what one
+    carries."""
     if not rate:
         return 0
-    load = taken_per_s / rate
-    return math.ceil(load) + (load >= SPARE_FROM)
+    load = sum(load.taken for load in loads) / max(load.seconds for load in loads) / rate
+    return max(0, math.ceil(load - TOLERANCE)) + (load >= SPARE_FROM)
 
 
 def _why(limits: set[Limit], sight: Sight, *, fewer: bool) -> tuple[Reason, str]:

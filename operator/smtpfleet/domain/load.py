@@ -13,7 +13,7 @@ from typing import Final
 MINUTE_S: Final = 60.0
 """Over this time arrivals are counted."""
 LATELY_S: Final = 15.0
-"""Over this time the rate is measured at which mail leaves."""
+"""Over this time the rates are measured at which mail comes and leaves."""
 LEAST_S: Final = 4.0
 """A rate that was measured over less says nothing."""
 WAIT_S: Final = 1.0
@@ -54,6 +54,7 @@ class Load:
         backlog: messages ready to be sent: complete ones in ``incoming`` and ``active``.
         taken: messages that arrived within the last ``seconds``, a minute at most.
         seconds: how long it was seen.
+        taken_per_s: messages that arrived each second lately.
         per_s: messages that left it each second lately; while there were some to send, if it is ``busy``.
         busy: it had messages to send all the time for which ``per_s`` stands.
         minute_per_s: messages that left it each second over the last minute.
@@ -67,6 +68,7 @@ class Load:
     backlog: int = 0
     taken: int = 0
     seconds: float = MINUTE_S
+    taken_per_s: float = 0.0
     per_s: float = 0.0
     busy: bool = False
     minute_per_s: float = 0.0
@@ -94,6 +96,7 @@ class Flow:
 
     taken: int
     seconds: float
+    taken_per_s: float
     per_s: float
     busy: bool
 
@@ -110,13 +113,20 @@ def flow(samples: Sequence[Sample]) -> Flow | None:
     lately = [sample for sample in recent if last.at_s - sample.at_s <= LATELY_S]
     working = _while_working(lately)
     busy = working[-1].at_s - working[0].at_s >= LEAST_S
-    since = working[0] if busy else lately[0] if last.at_s - lately[0].at_s >= LEAST_S else first
+    recently = lately[0] if last.at_s - lately[0].at_s >= LEAST_S else first
+    since = working[0] if busy else recently
     return Flow(
-        taken=max(0, last.finished - first.finished + last.queued - first.queued),
+        taken=_taken(first, last),
         seconds=last.at_s - first.at_s,
+        taken_per_s=_taken(recently, last) / (last.at_s - recently.at_s),
         per_s=max(0, last.finished - since.finished) / (last.at_s - since.at_s),
         busy=busy,
     )
+
+
+def _taken(first: Sample, last: Sample) -> int:
+    """Messages that arrived between two samples: those that left, and those that are there more."""
+    return max(0, last.finished - first.finished + last.queued - first.queued)
 
 
 def _while_working(samples: Sequence[Sample]) -> Sequence[Sample]:

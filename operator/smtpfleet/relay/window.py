@@ -94,7 +94,7 @@ class Window:
             outcomes = _sum(slot.outcomes for slot in slots)
             deferrals = _sum(slot.deferrals for slot in slots)
             tried, failed = _sum(slot.tried for slot in slots), _sum(slot.failed for slot in slots)
-            finished = sum(slot.finished for slot in slots)
+            finished, total = sum(slot.finished for slot in slots), self.finished_total
             medians = [_median_s(_sum(slot.delays[part] for slot in slots)) for part in range(_PARTS)]
         return Deliveries(
             seconds=round(seconds, 1),
@@ -102,6 +102,7 @@ class Window:
             deferred=outcomes["deferred"],
             bounced=outcomes["bounced"],
             messages_per_s=round(finished / seconds, 2) if seconds else 0.0,
+            finished=total,
             delays=Delays(a=medians[0], b=medians[1], c=medians[2], d=medians[3]),
             deferrals=tuple(
                 Deferral(reason=reason, stage=stage, recipients=count)

@@ -31,19 +31,35 @@ SWIFT = Rules.of(
 KNOWN = Memory(rate=100, measured=NOW)
 
 
-def _limited(backlog: int = 6000, *, per_s: float = 100.0, taken: int = 0, **fields: Any) -> Load:
-    """A relay that mail waits for."""
+def _limited(backlog: int = 6000, *, per_s: float = 100.0, taken: int | None = None, **fields: Any) -> Load:
+    """A relay that mail waits for. ``taken`` arrived in the last minute, evenly; else what waits, and none lately."""
+    came, lately = (backlog, 0.0) if taken is None else (taken, taken / 60)
     return replace(
-        Load(backlog=backlog, taken=taken, per_s=per_s, busy=True, queued_s=5.0, receiver_s=0.01), **fields
+        Load(
+            backlog=backlog,
+            taken=came,
+            taken_per_s=lately,
+            per_s=per_s,
+            busy=True,
+            queued_s=5.0,
+            receiver_s=0.01,
+        ),
+        **fields,
     )
 
 
 def _carrying(taken_per_s: float = 0.0) -> Load:
     """A relay that sends what arrives."""
-    return Load(taken=round(taken_per_s * 60), per_s=taken_per_s, minute_per_s=taken_per_s, queued_s=0.1)
+    return Load(
+        taken=round(taken_per_s * 60),
+        taken_per_s=taken_per_s,
+        per_s=taken_per_s,
+        minute_per_s=taken_per_s,
+        queued_s=0.1,
+    )
 
 
-SLOW = Load(backlog=5000, taken=6000, per_s=66.0, busy=True, queued_s=20.0, receiver_s=0.3)
+SLOW = Load(backlog=5000, taken=6000, taken_per_s=100.0, per_s=66.0, busy=True, queued_s=20.0, receiver_s=0.3)
 REFUSING = Load(taken=6000, put_off=6000, trouble="RemoteTemporary")
 
 
@@ -94,6 +110,8 @@ class _Pool:
         ([_limited(6000), _carrying(100)], 2),  # arrivals of all relays count
         ([_limited(6000), Load(backlog=6000, queued_s=0.5)], 1),  # what does not wait is no backlog
         ([_limited(6000), SLOW], 2),  # what waits for a receiver neither; what arrives does
+        ([_limited(90000, taken=6000)], 4),  # of what an outage left, three times what arrives counts
+        ([_limited(90000, taken=0)], 1),
     ],
 )
 def test_the_backlog_of_limited_relays_is_to_be_gone_in_the_target_time(loads: list[Load], size: int) -> None:
@@ -171,7 +189,7 @@ def test_it_says_what_it_waits_for_before_it_shrinks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("taken_per_s", "size"), [(0, 1), (49, 1), (50, 2), (100, 2), (101, 3), (390, 5), (900, 8)]
+    ("taken_per_s", "size"), [(0, 1), (49, 1), (50, 2), (100, 2), (110, 2), (111, 3), (390, 5), (900, 8)]
 )
 def test_it_does_not_shrink_below_what_the_load_needs_if_a_relay_fails(taken_per_s: float, size: int) -> None:
     pool = _Pool(replace(SWIFT, most=8), 8, KNOWN)
@@ -317,6 +335,7 @@ _LOAD = st.builds(
     Load,
     backlog=st.integers(0, 50_000),
     taken=st.integers(0, 60_000),
+    taken_per_s=st.floats(0, 2000),
     seconds=st.floats(4, 60),
     per_s=st.floats(0, 2000),
     busy=st.booleans(),
@@ -413,7 +432,7 @@ def test_a_steady_load_never_flaps(rules: Rules, rate: int, needed: float, noise
         before, taken_per_s = pool.size, needed * rate * (1 + off)
         each = taken_per_s / pool.size
         load = _limited(1, per_s=rate) if needed > pool.size else _carrying(each)
-        pool.look(_loads(*[replace(load, taken=round(each * 60))] * pool.size))
+        pool.look(_loads(*[replace(load, taken=round(each * 60), taken_per_s=each)] * pool.size))
         changes += [pool.size - before] if pool.size != before else []
     assert not any(change < 0 for change in changes), changes
 

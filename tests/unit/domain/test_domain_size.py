@@ -20,7 +20,7 @@ from tests.unit.domain.samples import pod, pool, relay, report, spec
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 IDLE = Load()
-LIMITED = Load(backlog=15_000, per_s=100.0, busy=True, queued_s=9.0, receiver_s=0.01)
+LIMITED = Load(backlog=15_000, taken=15_000, per_s=100.0, busy=True, queued_s=9.0, receiver_s=0.01)
 SLOW = Load(backlog=15_000, per_s=60.0, busy=True, queued_s=9.0, receiver_s=0.3)
 REFUSING = Load(put_off=900, trouble="RemoteTemporary")
 
