@@ -1,9 +1,9 @@
 """Who decides the size: this operator's planning code, and models of what else there is.
 
-All have the same bounds. The operator looks every 10 s, as agents report other numbers; a HorizontalPodAutoscaler every
-15 s. That one is modelled by its documented algorithm and default behaviour: a tolerance of a tenth, at most four relays
-or twice as many in 15 s when growing, and the largest recommendation of five minutes when shrinking. What KEDA adds is
-the metric: here every message in the queues, also those that wait for a retry.
+All have the same bounds. The operator looks every 10 s, as agents report other numbers; a HorizontalPodAutoscaler
+every 15 s. That one is modelled by its documented algorithm and default behaviour: a tolerance of a tenth, at most four
+relays or twice as many in 15 s when growing, and the largest recommendation of five minutes when shrinking. What KEDA
+adds is the metric: here every message in the queues, also those that wait for a retry.
 """
 
 import math

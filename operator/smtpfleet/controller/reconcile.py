@@ -181,7 +181,7 @@ class Reconciler:
             for things in children.values()
             for thing in things
         }
-        settled = is_settled(seen.previous, seen.generation)
+        settled = is_settled(seen.previous, seen.generation, planned.desired)
         carrier = Carrier(self._cluster, pool, live, settled=settled)
         # In a thread: an RSA key takes a tenth of a second to make.
         keys = await asyncio.to_thread(made_keys, pool, live)

@@ -116,13 +116,14 @@ def _of_relay(was: RelayEntry, entry: RelayEntry) -> Iterator[Note]:
         )
 
 
-def is_settled(status: SmtpPoolStatus, generation: int) -> bool:
-    """Whether nothing was under way when the status was written, and the spec is still the same."""
+def is_settled(status: SmtpPoolStatus, generation: int, desired: int) -> bool:
+    """Whether nothing was under way when the status was written, and spec and size are still the same."""
     reconciling = next(
         (condition for condition in status.conditions if condition.type is ConditionType.RECONCILING), None
     )
     return (
         status.observed_generation == generation
+        and status.desired_replicas == desired
         and reconciling is not None
         and reconciling.status == "False"
         and reconciling.reason == Reason.RECONCILED
