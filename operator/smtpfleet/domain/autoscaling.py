@@ -33,8 +33,6 @@ SPARE_FROM: Final = 0.5
 to be there."""
 TOLERANCE: Final = 0.1
 """So much of one relay's rate may be missing when one fails: as between two sizes of a HorizontalPodAutoscaler."""
-HELPED: Final = 3
-"""So many times the mail that arrived in ``targetDrainTime`` (at least in a minute) counts as waiting at most."""
 STEADY: Final = 0.2
 """A rate that is measured anew within this part of the one remembered is the same."""
 MEASURED_FOR_S: Final = 86400.0
@@ -188,11 +186,11 @@ def _needed(rules: Rules, rate: int, loads: Collection[Load], waiting: int) -> i
     """Relays that send what arrives lately, and what waits in the time for it.
 
     A relay that is added takes none of the mail that waits in others, only a part of what arrives. So of what waits no
-    more counts than some times what arrives: a queue that an outage left would add relays for nothing.
+    more counts than arrives in that time, or in a minute: a queue that an outage left would add relays for nothing.
     """
     arrived = sum(load.taken for load in loads) * max(1.0, rules.drain_s / MINUTE_S)
     taken_per_s = sum(load.taken_per_s for load in loads)
-    return math.ceil((taken_per_s + min(waiting, HELPED * arrived) / rules.drain_s) / rate)
+    return math.ceil((taken_per_s + min(waiting, arrived) / rules.drain_s) / rate)
 
 
 def _carrying(rate: int, loads: Collection[Load]) -> int:

@@ -44,7 +44,7 @@ REFUSING = Load(taken=6000, put_off=6000, trouble="RemoteTemporary")
         ([limited(6000), carrying(100)], 2),  # arrivals of all relays count
         ([limited(6000), Load(backlog=6000, queued_s=0.5)], 1),  # what does not wait is no backlog
         ([limited(6000), SLOW], 2),  # what waits for a receiver neither; what arrives does
-        ([limited(90000, taken=6000)], 4),  # of what an outage left, three times what arrives counts
+        ([limited(90000, taken=6000)], 2),  # of what an outage left, no more than arrives counts
         ([limited(90000, taken=0)], 1),
     ],
 )
