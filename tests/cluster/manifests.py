@@ -3,7 +3,6 @@
 from typing import Any
 
 TRUSTED: dict[str, Any] = {"submission": {"trustedNetworks": ["10.0.0.0/8"]}}
-SIZED: dict[str, Any] = {**TRUSTED, "autoscaling": {"maxReplicas": 10, "scaleUp": {"maxStep": 2}}}
 EVERYTHING: dict[str, Any] = {
     "replicas": 3,
     "submission": {

@@ -16,7 +16,7 @@ from smtpfleet.api.postfix_parameters import OWNED
 from testbed import generate
 from testbed.errors import CommandError
 from testbed.handle import ClusterHandle
-from tests.cluster.manifests import BAD, EVERYTHING, SIZED, TRUSTED, relay, routes, trusting
+from tests.cluster.manifests import BAD, EVERYTHING, TRUSTED, relay, routes, trusting
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "api-tests"
@@ -26,6 +26,13 @@ def _pool(spec: dict[str, Any], name: str = "outbound") -> dict[str, Any]:
     # Paused: an operator that runs in this cluster must not act on what these tests store.
     metadata = {"name": name, "namespace": NAMESPACE, "annotations": {names.PAUSED_ANNOTATION: "true"}}
     return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": metadata, "spec": spec}
+
+
+def _documented(page: str) -> dict[str, Any]:
+    """The spec of the first manifest of a page of the documentation."""
+    block = (ROOT / "docs" / page).read_text().split("```yaml\n")[1].split("```")[0]
+    spec: dict[str, Any] = yaml.safe_load(block)["spec"]
+    return spec
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +109,9 @@ def test_the_definition_is_stored_as_it_is_written(api: ClusterHandle) -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", [TRUSTED, EVERYTHING, SIZED], ids=["smallest", "everything", "sized by queues"]
+    "spec",
+    [TRUSTED, EVERYTHING, _documented("scaling.md")],
+    ids=["smallest", "everything", "docs/scaling.md"],
 )
 def test_what_is_stored_is_what_the_models_say(api: ClusterHandle, spec: dict[str, Any]) -> None:
     stored = _create(api, _pool(spec))["spec"]

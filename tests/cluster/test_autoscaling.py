@@ -4,7 +4,6 @@ Two pools get the same burst at the same time. The relays of the one are the lim
 which takes some hundredths of a second. The receiver of the other refuses for now.
 """
 
-import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -75,24 +74,17 @@ def _shrunk(stage: Stage) -> str:
 
 
 def test_a_pool_grows_for_its_own_backlog_and_not_for_a_receivers(stage: Stage) -> None:
-    began = time.monotonic()
     shapes = {pool: Shape(target=f"{stage.address(pool)}:25", rate=RATE, count=COUNT) for pool in stage.pools}
     loads = {pool: Load.start(stage.kube, shape) for pool, shape in shapes.items()}
     wait_until(lambda: "" if _status(stage, "small")["replicas"] > 1 else "no relay was added", timeout_s=60)
-    print(f"grew after {time.monotonic() - began:.1f} s", _status(stage, "small")["autoscaling"])
     attempts = {pool: load.finish() for pool, load in loads.items()}
     wait_until(lambda: _refused(stage), timeout_s=60)
-    print(f"refused after {time.monotonic() - began:.1f} s", _status(stage, "refused")["autoscaling"])
     assert _status(stage, "refused")["replicas"] == 1
     stage.sink_mode(sink="refusing", mode="accept")
     for pod in stage.pods("relay", "refused"):
         stage.kube.run("exec", "-n", stage.namespace, pod.name, "--", "postqueue", "-f")
     arrivals = stage.wait_drained(attempts["small"])
-    print(f"drained after {time.monotonic() - began:.1f} s")
     wait_until(lambda: _shrunk(stage), timeout_s=120)
-    print(
-        f"shrank after {time.monotonic() - began:.1f} s", _events(stage, "small"), _events(stage, "refused")
-    )
     for pool, arrived in (("small", arrivals), ("refused", stage.arrivals(sink="refusing"))):
         verdict = check(attempts[pool], arrived)
         assert verdict.ok, (pool, verdict)
