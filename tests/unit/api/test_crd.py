@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from smtpfleet import api
 from smtpfleet.api import crd
-from smtpfleet.api.pool import MAX_RELAYS, SmtpPoolSpec
+from smtpfleet.api.autoscaling import MAX_RELAYS
+from smtpfleet.api.pool import SmtpPoolSpec
 
 Node = dict[str, Any]
 

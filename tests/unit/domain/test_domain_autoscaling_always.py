@@ -78,7 +78,7 @@ def _changes(pool: Sized, looks: list[tuple[dict[str, Load], float, bool]]) -> I
 
 
 @given(rules=_RULES, start=st.integers(0, 36), looks=st.lists(_LOOK, max_size=40))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_bounds_hold_and_steps_are_kept(
     rules: Rules, start: int, looks: list[tuple[dict[str, Load], float, bool]]
 ) -> None:
@@ -112,7 +112,7 @@ def test_bounds_hold_and_steps_are_kept(
         max_size=20,
     ),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_an_outage_of_receivers_never_adds_a_relay(
     rules: Rules,
     start: int,
@@ -151,7 +151,7 @@ def test_a_steady_load_never_flaps(rules: Rules, rate: int, needed: float, noise
 @given(
     rules=_RULES, size=st.integers(1, 36), rate=st.integers(1, 500), loads=_LOADS, more=st.integers(1, 50_000)
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_more_backlog_never_gives_fewer_relays(
     rules: Rules, size: int, rate: int, loads: dict[str, Load], more: int
 ) -> None:
@@ -165,7 +165,7 @@ def test_more_backlog_never_gives_fewer_relays(
 
 
 @given(rules=_RULES, start=st.integers(1, 36), loads=_LOADS.filter(bool))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_load_that_does_not_change_ends_in_a_memory_that_does_not_change(
     rules: Rules, start: int, loads: dict[str, Load]
 ) -> None:
