@@ -1,9 +1,13 @@
-"""``make bench``: every benchmark on the current local cluster; tables to the terminal, JSON to ``bench/results``."""
+"""``make bench``: every benchmark on the current local cluster; tables to the terminal, JSON to ``bench/results``.
+
+Those that need no cluster run without one if only they are named.
+"""
 
 import argparse
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from bench import (
@@ -16,10 +20,12 @@ from bench import (
     idle,
     probing,
     rotation,
+    queuefacts,
     throughput,
     users,
 )
 from bench.report import Report, Series, describe_machine, render_report, write_json
+from bench.scaling import comparison
 from scenario.cluster import Local, current, install
 from scenario.load import ROOT
 from scenario.stage import CLUSTER_NETWORKS, Stage
@@ -32,14 +38,20 @@ NAMESPACE: Final = "bench"
 def main() -> int:
     """Run the chosen benchmarks, all by default."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which ones; default: all")
+    parser.add_argument(
+        "names", nargs="*", choices=[*BENCHMARKS, *WITHOUT_CLUSTER, []], help="which ones; default: all"
+    )
     parser.add_argument("--runs", type=int, default=5, help="runs of each measurement")
     arguments = parser.parse_args()
-    local = current()
-    install(local)
-    for name in arguments.names or BENCHMARKS:
+    names = arguments.names or [*BENCHMARKS, *WITHOUT_CLUSTER]
+    benchmarks = dict(WITHOUT_CLUSTER)
+    if not WITHOUT_CLUSTER.keys() >= set(names):
+        local = current()
+        install(local)
+        benchmarks |= {name: partial(measure, local) for name, measure in BENCHMARKS.items()}
+    for name in names:
         print(f"bench: {name}, {arguments.runs} runs", flush=True)
-        report = BENCHMARKS[name](local, arguments.runs)
+        report = benchmarks[name](arguments.runs)
         print(f"\n{render_report(report)}\n", flush=True)
         write_json(report, RESULTS / f"{name}.json")
     return 0
@@ -309,7 +321,11 @@ BENCHMARKS: Final[dict[str, Callable[[Local, int], Report]]] = {
     "guessing": _guessing,
     "hostile": _hostile,
     "idle": _idle,
-    "probing": lambda _, runs: probing.run(runs),
+}
+WITHOUT_CLUSTER: Final[dict[str, Callable[[int], Report]]] = {
+    "probing": probing.run,
+    "queuefacts": queuefacts.run,
+    "scaling": comparison.run,
 }
 
 if __name__ == "__main__":

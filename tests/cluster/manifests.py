@@ -167,6 +167,23 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "replicas 201": ({**TRUSTED, "replicas": 201}, "less than or equal to 200"),
     "replicas 1.5": ({**TRUSTED, "replicas": 1.5}, "integer"),
     "replicas as text": ({**TRUSTED, "replicas": "2"}, "must be of type integer"),
+    "a size set twice": (
+        {**TRUSTED, "replicas": 3, "autoscaling": {"maxReplicas": 5}},
+        "replicas and autoscaling do not go together: take replicas out",
+    ),
+    "sized without a largest number": ({**TRUSTED, "autoscaling": {}}, "maxReplicas: Required value"),
+    "bounds out of order": (
+        {**TRUSTED, "autoscaling": {"minReplicas": 4, "maxReplicas": 3}},
+        "minReplicas must not be larger than maxReplicas",
+    ),
+    "no time to drain": (
+        {**TRUSTED, "autoscaling": {"maxReplicas": 3, "targetDrainTime": "0s"}},
+        "must be from 1s to 1h",
+    ),
+    "a period of an hour": (
+        {**TRUSTED, "autoscaling": {"maxReplicas": 3, "scaleDown": {"period": "1h"}}},
+        "must be from 1s to 30m",
+    ),
     "balancers 0": ({**TRUSTED, "balancing": {"replicas": 0}}, "greater than or equal to 1"),
     "balancers 21": ({**TRUSTED, "balancing": {"replicas": 21}}, "less than or equal to 20"),
     "unknown method": ({**TRUSTED, "balancing": {"method": "Best"}}, 'Unsupported value: "Best"'),

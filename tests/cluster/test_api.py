@@ -28,6 +28,13 @@ def _pool(spec: dict[str, Any], name: str = "outbound") -> dict[str, Any]:
     return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": metadata, "spec": spec}
 
 
+def _documented(page: str) -> dict[str, Any]:
+    """The spec of the first manifest of a page of the documentation."""
+    block = (ROOT / "docs" / page).read_text().split("```yaml\n")[1].split("```")[0]
+    spec: dict[str, Any] = yaml.safe_load(block)["spec"]
+    return spec
+
+
 @pytest.fixture(scope="module")
 def api(cluster: ClusterHandle) -> Iterator[ClusterHandle]:
     """The cluster with the CRD and a namespace of these tests."""
@@ -101,7 +108,11 @@ def test_the_definition_is_stored_as_it_is_written(api: ClusterHandle) -> None:
     assert api.get("crd", crd.CRD_NAME)["spec"]["versions"] == crd.crd()["spec"]["versions"]
 
 
-@pytest.mark.parametrize("spec", [TRUSTED, EVERYTHING], ids=["smallest", "everything"])
+@pytest.mark.parametrize(
+    "spec",
+    [TRUSTED, EVERYTHING, _documented("scaling.md")],
+    ids=["smallest", "everything", "docs/scaling.md"],
+)
 def test_what_is_stored_is_what_the_models_say(api: ClusterHandle, spec: dict[str, Any]) -> None:
     stored = _create(api, _pool(spec))["spec"]
     models = SmtpPoolSpec.model_validate(spec)
@@ -283,6 +294,13 @@ def test_the_scale_subresource_has_what_an_autoscaler_needs(stored: ClusterHandl
 def test_scaling_out_of_bounds_is_refused(stored: ClusterHandle) -> None:
     with pytest.raises(CommandError, match="less than or equal to 200"):
         stored.kubectl("scale", "smtp/outbound", "-n", NAMESPACE, "--replicas=201")
+
+
+def test_a_pool_that_is_sized_by_its_queues_is_not_scaled_by_others(stored: ClusterHandle) -> None:
+    patch = json.dumps({"spec": {"autoscaling": {"maxReplicas": 4}}})
+    stored.kubectl("patch", "smtp", "outbound", "-n", NAMESPACE, "--type=merge", "-p", patch)
+    with pytest.raises(CommandError, match="replicas and autoscaling do not go together"):
+        stored.kubectl("scale", "smtp/outbound", "-n", NAMESPACE, "--replicas=3")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -174,6 +174,105 @@ class SigningStatus(_StatusModel):
     trouble: str = ""
 
 
+RECEIVER_GROUPS: Final = 64
+"""Receivers' domains are told apart by so many groups: enough to compare siblings, and no domain is named."""
+
+
+class DeferralReason(StrEnum):
+    """Why a recipient was deferred."""
+
+    CONNECT_FAILED = "ConnectFailed"
+    DNS_FAILED = "DnsFailed"
+    TLS_FAILED = "TlsFailed"
+    LOGIN_FAILED = "LoginFailed"
+    CONNECTION_LOST = "ConnectionLost"
+    REMOTE_TEMPORARY = "RemoteTemporary"
+    """The receiver's reply begins with 4."""
+    REMOTE_REFUSED = "RemoteRefused"
+    """It begins with 5, and another server of the receiver may say otherwise."""
+    SUSPENDED = "Suspended"
+    """Not tried: what was tried just before at the same host had failed."""
+    OTHER = "Other"
+
+
+class DeferralStage(StrEnum):
+    """In which step of the delivery."""
+
+    NONE = ""
+    LOOKUP = "lookup"
+    CONNECT = "connect"
+    GREETING = "greeting"
+    EHLO = "ehlo"
+    TLS = "tls"
+    LOGIN = "login"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+
+
+def _known_deferral(reason: Any) -> Any:
+    return reason if reason in set(DeferralReason) else DeferralReason.OTHER
+
+
+def _known_stage(stage: Any) -> Any:
+    return stage if stage in set(DeferralStage) else DeferralStage.NONE
+
+
+class Delays(_StatusModel):
+    """Medians of Postfix's four delays, in seconds, over the attempts at which a receiver was asked.
+
+    ``a``: from arrival to the last time that the queue manager took it up; ``b``: in the queue manager; ``c``: until
+    connected, with DNS, TLS and greeting; ``d``: the transmission. ``b`` high with ``c`` and ``d`` low is a relay
+    that is too small, with ``c`` or ``d`` high a slow receiver.
+    """
+
+    a: float = 0.0
+    b: float = 0.0
+    c: float = 0.0
+    d: float = 0.0
+
+
+class Deferral(_StatusModel):
+    """Recipients deferred for one reason in one step."""
+
+    reason: Annotated[DeferralReason, BeforeValidator(_known_deferral)]
+    stage: Annotated[DeferralStage, BeforeValidator(_known_stage)] = DeferralStage.NONE
+    recipients: int = 0
+
+
+class ReceiverGroup(_StatusModel):
+    """Attempts by group of receivers: how many there were, and how many of them failed (deferred or bounced)."""
+
+    group: int
+    tried: int = 0
+    failed: int = 0
+
+
+class Deliveries(_StatusModel):
+    """What became of deliveries in the last minute (``seconds``: less after a start).
+
+    ``sent``, ``deferred`` and ``bounced`` count recipients; ``messages_per_s``: messages that left the queue, because
+    each recipient has them or their sender was told. ``finished`` counts these since the agent's start.
+    """
+
+    seconds: float = 0.0
+    sent: int = 0
+    deferred: int = 0
+    bounced: int = 0
+    messages_per_s: float = 0.0
+    finished: int = 0
+    delays: Delays = Delays()
+    deferrals: tuple[Deferral, ...] = ()
+    receivers: tuple[ReceiverGroup, ...] = ()
+
+
+class QueueVolume(_StatusModel):
+    """Room on the volume that the queue is on, as Postfix can use it."""
+
+    free_bytes: int = 0
+    free_inodes: int = 0
+
+
 class RelayStatus(_StatusModel):
     """A relay's answer."""
 
@@ -186,6 +285,12 @@ class RelayStatus(_StatusModel):
     queue: QueueCounts = Field(default_factory=QueueCounts)
     sessions: int = 0
     oldest_active_s: float = 0.0
+    postfix_restarts: int = 0
+    """How often Postfix ended unasked."""
+    volume: QueueVolume | None = None
+    """None: it was not looked at yet, or its agent is older."""
+    deliveries: Deliveries | None = None
+    """None: its agent is older."""
     certificate: CertificateStatus | None = None
     """None: this relay serves no TLS, because the mode is None or its agent is older."""
     users: UsersStatus | None = None

@@ -25,7 +25,7 @@ _DROPPED: Final = frozenset({"title", "$defs", "propertyNames"})
 _FIRST: Final = ("description", "type", "format", "enum", "default")
 _LAST: Final = ("required", "properties", "items", "additionalProperties")
 # What a pool without the object means something else than a pool with an empty one.
-_NO_DEFAULT: Final = frozenset({"smarthost"})
+_NO_DEFAULT: Final = frozenset({"smarthost", "autoscaling"})
 _COLUMNS: Final = (
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
     ("Relays", "string", ".status.readyOfDesired", 0),
@@ -33,6 +33,7 @@ _COLUMNS: Final = (
     ("Deferred", "integer", ".status.deferred", 0),
     ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
+    ("Scaling", "string", '.status.conditions[?(@.type=="ScalingActive")].reason', 1),
     ("Endpoint", "string", ".status.endpoint", 1),
     ("Method", "string", ".spec.balancing.method", 1),
     ("Message", "string", '.status.conditions[?(@.type=="Ready")].message', 1),

@@ -1,63 +1,35 @@
 """``spec.health``: how the operator's probes judge relays, and what follows from it."""
 
-import re
-from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from smtpfleet.api.values import ApiModel, duration_seconds, rule, rules
-
-# Without days, so that CEL's duration() reads the same text.
-_SPAN: Final = "([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?"
-_NO_SPAN: Final = "not a duration: write a number and a unit, such as 5s or 1m30s"
-
-
-def _bounds(least: str, most: str) -> dict[str, Any]:
-    within = f"duration(self) >= duration('{least}') && duration(self) <= duration('{most}')"
-    return rules(
-        rule(f"self != '' && self.matches('^{_SPAN}$')", _NO_SPAN),
-        rule(
-            f"self == '' || !self.matches('^{_SPAN}$') || ({within})",
-            f"must be from {least} to {most}",
-        ),
-    )
-
-
-def _check(least: str, most: str) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        if not value or not re.fullmatch(_SPAN, value):
-            raise ValueError(f"{value!r} is {_NO_SPAN}")
-        if not duration_seconds(least) <= duration_seconds(value) <= duration_seconds(most):
-            raise ValueError(f"{value!r} must be from {least} to {most}")
-        return value
-
-    return check
-
+from smtpfleet.api.spans import span_check, span_rules
+from smtpfleet.api.values import ApiModel, rule
 
 ProbeInterval = Annotated[
     str,
     StringConstraints(max_length=16),
-    AfterValidator(_check("1s", "5m")),
-    Field(json_schema_extra=_bounds("1s", "5m")),
+    AfterValidator(span_check("1s", "5m")),
+    Field(json_schema_extra=span_rules("1s", "5m")),
 ]
 ProbeTimeout = Annotated[
     str,
     StringConstraints(max_length=16),
-    AfterValidator(_check("1s", "1m")),
-    Field(json_schema_extra=_bounds("1s", "1m")),
+    AfterValidator(span_check("1s", "1m")),
+    Field(json_schema_extra=span_rules("1s", "1m")),
 ]
 EjectionTime = Annotated[
     str,
     StringConstraints(max_length=16),
-    AfterValidator(_check("1s", "10m")),
-    Field(json_schema_extra=_bounds("1s", "10m")),
+    AfterValidator(span_check("1s", "10m")),
+    Field(json_schema_extra=span_rules("1s", "10m")),
 ]
 SlowStart = Annotated[
     str,
     StringConstraints(max_length=16),
-    AfterValidator(_check("0s", "10m")),
-    Field(json_schema_extra=_bounds("0s", "10m")),
+    AfterValidator(span_check("0s", "10m")),
+    Field(json_schema_extra=span_rules("0s", "10m")),
 ]
 
 TIMEOUT_RULE: Final = rule(

@@ -9,6 +9,7 @@ from typing import Final, Self
 
 from pydantic import Field, model_validator
 
+from smtpfleet.api.autoscaling import MAX_RELAYS, Autoscaling
 from smtpfleet.api.balancing import SERVICE_RULES, Balancing, check_clients_are_seen
 from smtpfleet.api.delivery import Delivery
 from smtpfleet.api.dkim import DKIM_RULES, KEEPS_ALGORITHM, MAX_KEYS, DkimKey
@@ -17,7 +18,7 @@ from smtpfleet.api.relay_pods import Relay
 from smtpfleet.api.submission import Submission, TlsMode
 from smtpfleet.api.values import ApiModel, duration_seconds, rule, rules, size_bytes
 
-MAX_RELAYS: Final = 200
+DEFAULT_RELAYS: Final = 2
 
 
 class DeletionPolicy(StrEnum):
@@ -26,6 +27,11 @@ class DeletionPolicy(StrEnum):
     RETAIN = "Retain"
     DELETE = "Delete"
 
+
+_SIZED_TWICE: Final = (
+    "replicas and autoscaling do not go together: take replicas out, autoscaling sets the size"
+    " between minReplicas and maxReplicas"
+)
 
 # Rules on objects that have a default must stand at the spec: a default object has to satisfy its own rules.
 _SPEC_RULES: Final = rules(
@@ -59,6 +65,11 @@ _SPEC_RULES: Final = rules(
         "ephemeral cannot be changed, for queues would be left behind: make a new pool",
         field_path=".relay.storage.ephemeral",
     ),
+    rule(
+        f"!has(self.autoscaling) || self.replicas == {DEFAULT_RELAYS}",
+        _SIZED_TWICE,
+        field_path=".replicas",
+    ),
     *SERVICE_RULES,
     KEEPS_ALGORITHM,
     TIMEOUT_RULE,
@@ -70,7 +81,16 @@ class SmtpPoolSpec(ApiModel):
 
     model_config = ApiModel.model_config | {"json_schema_extra": _SPEC_RULES}
 
-    replicas: int = Field(default=2, ge=1, le=MAX_RELAYS, description="Number of relays.")
+    replicas: int = Field(
+        default=DEFAULT_RELAYS,
+        ge=1,
+        le=MAX_RELAYS,
+        description="Number of relays. Not together with autoscaling, which sets it within bounds of its own.",
+    )
+    autoscaling: Autoscaling | None = Field(
+        default=None,
+        description="The operator sizes the pool by its queues, instead of by replicas. It never writes replicas.",
+    )
     submission: Submission = Field(default_factory=Submission, description="Who may hand in mail, and how.")
     delivery: Delivery = Field(default_factory=Delivery, description="Where mail goes.")
     dkim: tuple[DkimKey, ...] = Field(
@@ -93,6 +113,13 @@ class SmtpPoolSpec(ApiModel):
         description="What becomes of queues when the pool is deleted. Retain: the volumes stay, and a pool"
         " of the same name adopts them. Delete: mail that waits is deleted, too.",
     )
+
+    @model_validator(mode="after")
+    def _one_thing_sets_the_size(self) -> Self:
+        # The default is in every stored object, so it cannot be told from a number that somebody wrote.
+        if self.autoscaling and self.replicas != DEFAULT_RELAYS:
+            raise ValueError(_SIZED_TWICE)
+        return self
 
     @model_validator(mode="after")
     def _keys_are_unique(self) -> Self:

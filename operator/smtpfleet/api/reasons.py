@@ -17,6 +17,8 @@ class ConditionType(StrEnum):
     SIGNING_READY = "SigningReady"
     PAUSED = "Paused"
     DELIVERY_READY = "DeliveryReady"
+    SCALING_ACTIVE = "ScalingActive"
+    SCALING_LIMITED = "ScalingLimited"
 
 
 class RelayState(StrEnum):
@@ -87,6 +89,17 @@ class Reason(StrEnum):
     PROBES_MISSING = "ProbesMissing"
     RELAYS_EJECTED = "RelaysEjected"
     TOO_MANY_UNHEALTHY = "TooManyUnhealthy"
+    # the size of a pool
+    SCALING_DISABLED = "ScalingDisabled"
+    LOAD_CARRIED = "LoadCarried"
+    RELAYS_ARE_THE_LIMIT = "RelaysAreTheLimit"
+    FEWER_RELAYS_NEEDED = "FewerRelaysNeeded"
+    RECEIVER_SLOW = "ReceiverSlow"
+    RECEIVER_REFUSES = "ReceiverRefuses"
+    WITHIN_BOUNDS = "WithinBounds"
+    MAX_REPLICAS_REACHED = "MaxReplicasReached"
+    STEP_LIMITED = "StepLimited"
+    STABILIZING = "Stabilizing"
     # a relay
     POD_STARTING = "PodStarting"
     POD_READY = "PodReady"

@@ -4,13 +4,12 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from smtpfleet.api.autoscaling import MAX_RELAYS, AutoscalingStatus
 from smtpfleet.api.dkim import MAX_KEYS
-from smtpfleet.api.pool import MAX_RELAYS
 from smtpfleet.api.reasons import ConditionType, RelayState
-from smtpfleet.api.values import ApiModel
+from smtpfleet.api.values import ApiModel, Moment
 
 Text = Annotated[str, StringConstraints(max_length=1024)]
-Moment = Annotated[str, StringConstraints(max_length=32)]
 
 
 class Condition(ApiModel):
@@ -91,6 +90,9 @@ class SmtpPoolStatus(ApiModel):
     backlog: int = Field(default=0, ge=0, description="Messages ready to be sent now, two digits.")
     deferred: int = Field(default=0, ge=0, description="Messages waiting for a retry, two digits.")
     endpoint: str = Field(default="", max_length=320, description="Where clients submit: host:port.")
+    autoscaling: AutoscalingStatus | None = Field(
+        default=None, description="What sizing by the queues goes by; absent without spec.autoscaling."
+    )
     conditions: tuple[Condition, ...] = Field(
         default=(),
         max_length=16,

@@ -186,6 +186,9 @@ HostName = Annotated[
 ]
 """A DNS name (or an IPv4 address where a host is asked for)."""
 
+Moment = Annotated[str, StringConstraints(max_length=32)]
+"""A time in UTC as Kubernetes writes it (RFC 3339), or empty."""
+
 SecretName = Annotated[
     str,
     StringConstraints(max_length=253),

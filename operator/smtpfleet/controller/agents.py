@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from smtpfleet.api.agent_status import BalancerStatus, RelayStatus
 from smtpfleet.api.names import HTTP_PORT
+from smtpfleet.controller.loads import History
 from smtpfleet.domain.facts import AgentReport
 from smtpfleet.domain.figures import two_digits
 from smtpfleet.domain.findings import SILENT_S
@@ -30,6 +31,8 @@ _MOST_PER_SECOND: Final = 100
 """With more than 500 relays, rounds take longer instead of costing more."""
 _ANSWER_LIMIT_BYTES: Final = 64 * 1024
 _KEPT_S: Final = 300.0
+_FIGURES: Final = {"queue", "sessions", "oldest_active_s", "postfix_restarts", "volume", "deliveries"}
+"""Of a relay's answer: what changes with every message."""
 
 Status = RelayStatus | BalancerStatus
 PoolKey = tuple[str, str]
@@ -113,6 +116,7 @@ class Agents:
         self._ask, self._changed, self._clock = ask, changed, clock
         self._targets: dict[PoolKey, dict[str, Target]] = {}
         self._answers: dict[tuple[PoolKey, str], _Answer] = {}
+        self._histories: dict[tuple[PoolKey, str], History] = {}
         self._silent: set[tuple[PoolKey, str]] = set()
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
@@ -130,6 +134,7 @@ class Agents:
         self._targets.pop(key, None)
         for answered in [answered for answered in self._answers if answered[0] == key]:
             del self._answers[answered]
+            self._histories.pop(answered, None)
         self._silent = {answered for answered in self._silent if answered[0] != key}
 
     def report(self, key: PoolKey, relay: str) -> AgentReport | None:
@@ -137,7 +142,9 @@ class Agents:
         answer = self._answers.get((key, relay))
         if answer is None or isinstance(answer.status, BalancerStatus):
             return None
-        return AgentReport(answer.status, answer.pod_uid, self._clock() - answer.at)
+        history = self._histories.get((key, relay))
+        load = history.load(answer.status) if history else None
+        return AgentReport(answer.status, answer.pod_uid, self._clock() - answer.at, load)
 
     def on_backups(self, key: PoolKey) -> bool:
         """Whether a balancer says that backups take the pool's connections."""
@@ -165,6 +172,7 @@ class Agents:
         for answered, answer in list(self._answers.items()):
             if answered[0] == key and answered[1] not in wanted and now - answer.at > _KEPT_S:
                 del self._answers[answered]
+                self._histories.pop(answered, None)
 
     async def _later(self, delay_s: float, key: PoolKey, target: Target) -> None:
         await asyncio.sleep(delay_s)
@@ -182,6 +190,9 @@ class Agents:
             return
         before = self._answers.get((key, target.relay))
         self._answers[key, target.relay] = _Answer(status, target.pod_uid, self._clock())
+        if isinstance(status, RelayStatus):
+            history = self._histories.setdefault((key, target.relay), History())
+            history.heard(status, pod_uid=target.pod_uid, at_s=self._clock())
         self._silent.discard((key, target.relay))
         if tell and (before is None or _news(before.status) != _news(status)):
             self._changed(key, True)
@@ -201,7 +212,7 @@ def _news(status: Status) -> Mapping[str, object]:
     """What a decision may depend on: everything but the numbers, of which only an empty queue is a decision's."""
     if isinstance(status, BalancerStatus):
         return {"on_backups": status.on_backups}
-    rest = status.model_dump(exclude={"queue", "sessions", "oldest_active_s"})
+    rest = status.model_dump(exclude=_FIGURES)
     return rest | {"empty": status.queue.total + status.queue.receiving == 0}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from smtpfleet.api.reasons import RelayState
+from smtpfleet.api.reasons import ConditionType, RelayState
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.controller.relay_metrics import RelayMetrics
 
@@ -58,7 +58,18 @@ class Metrics:
         self.relays_ready = Gauge(
             f"{_PREFIX}_relays_ready", "Relays of a pool that take mail.", _POOL, registry=registry
         )
-
+        self.relay_rate = Gauge(
+            f"{_PREFIX}_relay_messages_per_second", "What one relay of a pool sends at most, as measured.",
+            _POOL, registry=registry,
+        )  # fmt: skip
+        self.scaling = Gauge(
+            f"{_PREFIX}_scaling", "1 for what the size of a pool goes by now.", (*_POOL, "reason"),
+            registry=registry,
+        )  # fmt: skip
+        self.scaling_limited = Gauge(
+            f"{_PREFIX}_scaling_limited", "1 for what keeps the size of a pool from following its queues.",
+            (*_POOL, "reason"), registry=registry,
+        )  # fmt: skip
         self.of_relays = RelayMetrics(registry)
 
     def show(self, namespace: str, pool: str, status: SmtpPoolStatus) -> None:
@@ -68,12 +79,34 @@ class Metrics:
         states = [entry.state for entry in status.relays]
         for state in RelayState:
             self.relays.labels(namespace, pool, state.value).set(states.count(state))
+        self._show_scaling(namespace, pool, status)
+
+    def _show_scaling(self, namespace: str, pool: str, status: SmtpPoolStatus) -> None:
+        """What sizing by the queues goes by; nothing of a pool whose spec says its size."""
+        self._forget(namespace, pool, self._of_scaling)
+        if status.autoscaling is None:
+            return
+        if status.autoscaling.relay_rate:
+            self.relay_rate.labels(namespace, pool).set(status.autoscaling.relay_rate)
+        for condition in status.conditions:
+            if condition.type is ConditionType.SCALING_ACTIVE:
+                self.scaling.labels(namespace, pool, condition.reason).set(1)
+            elif condition.type is ConditionType.SCALING_LIMITED and condition.status == "True":
+                self.scaling_limited.labels(namespace, pool, condition.reason).set(1)
+
+    @property
+    def _of_scaling(self) -> tuple[Gauge, ...]:
+        return self.relay_rate, self.scaling, self.scaling_limited
+
+    @staticmethod
+    def _forget(namespace: str, pool: str, gauges: Iterable[Gauge]) -> None:
+        for gauge in gauges:
+            gauge.remove_by_labels({"namespace": namespace, "pool": pool})
 
     def forget(self, namespace: str, pool: str) -> None:
         """Show a pool no longer."""
-        labels = {"namespace": namespace, "pool": pool}
-        for gauge in (self.relays_desired, self.relays_ready, self.relays):
-            gauge.remove_by_labels(labels)
+        gauges = (self.relays_desired, self.relays_ready, self.relays, *self._of_scaling)
+        self._forget(namespace, pool, gauges)
         self.of_relays.forget((namespace, pool))
 
     def forget_all(self, pools: Iterable[tuple[str, str]]) -> None:

@@ -181,7 +181,7 @@ class Reconciler:
             for things in children.values()
             for thing in things
         }
-        settled = is_settled(seen.previous, seen.generation)
+        settled = is_settled(seen.previous, seen.generation, planned.desired)
         carrier = Carrier(self._cluster, pool, live, settled=settled)
         # In a thread: an RSA key takes a tenth of a second to make.
         keys = await asyncio.to_thread(made_keys, pool, live)
@@ -215,7 +215,8 @@ class Reconciler:
             await self._write_status(key, stored, status)
             told = notes(seen.previous, status)
         await self._tell(key, stored, (*outcome.notes, *told))
-        return Done(again_s=_again_s(outcome, wait_s, planned.health.again_s))
+        sizing_s = planned.sizing.again_s if planned.sizing else None
+        return Done(again_s=_again_s(outcome, wait_s, planned.health.again_s, sizing_s))
 
     async def _refuse(self, key: PoolKey, stored: Object, error: ValidationError) -> Done:
         previous = stored_status(stored)
@@ -230,7 +231,7 @@ class Reconciler:
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
             "metadata": {"namespace": key[0], "name": key[1], "uid": stored["metadata"]["uid"]},
-            "status": status.model_dump(mode="json", by_alias=True),
+            "status": status.model_dump(mode="json", by_alias=True, exclude_none=True),
         }
         await self._cluster.apply_status(POOL, body)
         self._numbers_at[key] = self._clock()
@@ -262,13 +263,13 @@ def _own_login(pool: Pool, live: Live, authorities: str) -> Login | None:
     return Login(password, authorities)
 
 
-def _again_s(outcome: Outcome, status_wait_s: float | None, health_wait_s: float | None) -> float | None:
+def _again_s(outcome: Outcome, *others_s: float | None) -> float | None:
     """When to look again: at once after a write, as its effects decide what comes next."""
     if outcome.again or outcome.writes:
         return 0.0
     waits_s = [WAIT_S] if outcome.waits else []
     waits_s += [PROBLEM_S] if outcome.problems else []
-    waits_s += [wait_s for wait_s in (status_wait_s, health_wait_s) if wait_s]
+    waits_s += [wait_s for wait_s in others_s if wait_s]
     return min(waits_s, default=None)
 
 

@@ -11,8 +11,9 @@ from typing import Final
 from smtpfleet.api.agent_status import CertificateProblem, CertificateStatus
 from smtpfleet.api.reasons import Reason
 from smtpfleet.api.submission import TlsMode
-from smtpfleet.domain.conditions import Verdict, listing
+from smtpfleet.domain.conditions import Verdict
 from smtpfleet.domain.facts import Pool
+from smtpfleet.domain.figures import listing
 from smtpfleet.domain.findings import expires_soon
 
 _REASONS: Final = {

@@ -4,17 +4,16 @@ Ready, Reconciling and Stalled follow kstatus, so that ``kubectl wait``, Flux an
 Messages name relays, never counts of messages, so that they only change when something happens.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from smtpfleet.api.reasons import ConditionType, Reason, RelayState
 from smtpfleet.api.status import Condition, RelayEntry
 from smtpfleet.domain.facts import Pool
+from smtpfleet.domain.figures import NAMED, listing
 from smtpfleet.domain.findings import silent
 from smtpfleet.domain.plan import Plan
 from smtpfleet.domain.relay_entries import takes_mail
-
-_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +71,6 @@ def dated(
     )
 
 
-def listing(names: Iterable[str]) -> str:
-    """At most five names, and how many more."""
-    ordered = list(names)
-    more = f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else ""
-    return ", ".join(ordered[:_NAMED]) + more
-
-
 def _stalled(problems: Sequence[Problem]) -> Verdict:
     if not problems:
         return Verdict("False", Reason.RECONCILED)
@@ -103,7 +95,7 @@ def _ready(pool: Pool, plan: Plan, relays: Sequence[RelayEntry], stalled: Verdic
         return Verdict("False", stalled.reason, stalled.message)
     if taking < plan.desired:
         out = [f"{entry.name} is ejected: {entry.reason}" for entry in relays if _is_out(entry)]
-        message = "; ".join([f"{taking} of {plan.desired} relays take mail", *out[:_NAMED]])
+        message = "; ".join([f"{taking} of {plan.desired} relays take mail", *out[:NAMED]])
         return Verdict("False", Reason.RELAYS_NOT_READY, message)
     balancer = pool.balancer
     if balancer is None or balancer.ready < pool.spec.balancing.replicas:

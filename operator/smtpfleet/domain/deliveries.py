@@ -8,8 +8,9 @@ from typing import Final
 
 from smtpfleet.api.agent_status import DeliveryStatus, NextHopProblem, NextHopTrouble
 from smtpfleet.api.reasons import Reason
-from smtpfleet.domain.conditions import Verdict, listing
+from smtpfleet.domain.conditions import Verdict
 from smtpfleet.domain.facts import Pool
+from smtpfleet.domain.figures import listing
 from smtpfleet.domain.neighbours import obstacle
 
 _REASONS: Final = {

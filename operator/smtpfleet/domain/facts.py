@@ -10,6 +10,7 @@ from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.probes import ProbeResult
 from smtpfleet.api.routing import BalancerPeer, RoutingTable
 from smtpfleet.api.status import SmtpPoolStatus
+from smtpfleet.domain.load import Load
 from smtpfleet.domain.neighbours import Neighbour
 
 _NO_TIME: Final = datetime.fromtimestamp(0, UTC)
@@ -62,11 +63,15 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class AgentReport:
-    """The last answer of a relay's agent. ``pod_uid`` says which pod's; ``age_s`` how long ago."""
+    """The last answer of a relay's agent. ``pod_uid`` says which pod's; ``age_s`` how long ago.
+
+    ``load`` is what the last answers together tell; None: they are too few, or of an older agent.
+    """
 
     status: RelayStatus
     pod_uid: str
     age_s: float
+    load: Load | None = None
 
 
 @dataclass(frozen=True, slots=True)

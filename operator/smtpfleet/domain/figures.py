@@ -1,6 +1,10 @@
-"""Numbers as a status shows them: steady enough not to be written all the time."""
+"""Numbers, names and times as a status shows them: short, and steady enough not to be written all the time."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Final
+
+NAMED: Final = 5
 
 
 def two_digits(count: int) -> int:
@@ -9,6 +13,13 @@ def two_digits(count: int) -> int:
         return count
     unit: int = 10 ** (len(str(count)) - 2)
     return (count + unit // 2) // unit * unit
+
+
+def listing(names: Iterable[str]) -> str:
+    """At most five names, and how many more."""
+    ordered = list(names)
+    more = f" and {len(ordered) - NAMED} more" if len(ordered) > NAMED else ""
+    return ", ".join(ordered[:NAMED]) + more
 
 
 def timestamp(moment: datetime) -> str:

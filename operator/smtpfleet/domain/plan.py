@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from smtpfleet.api.names import relay_name
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.domain.assessment import Assessment, assess
+from smtpfleet.domain.autoscaling import Sizing
 from smtpfleet.domain.facts import Pool, Relay
 from smtpfleet.domain.removal import Verdict, verdict
 from smtpfleet.domain.rollout import may_restart
 from smtpfleet.domain.scaling import Scale, marked_before, scale
+from smtpfleet.domain.size import pool_sizing
 from smtpfleet.domain.table import routing_table
 
 
@@ -44,9 +46,13 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One cycle's work. ``remnants`` are relays of which only the Service is left, to be deleted."""
+    """One cycle's work. ``remnants`` are relays of which only the Service is left, to be deleted.
+
+    ``sizing`` is how the size was found; None: it stands in the spec.
+    """
 
     desired: int
+    sizing: Sizing | None
     scale: Scale
     steps: tuple[RelayStep, ...]
     table: RoutingTable
@@ -60,8 +66,10 @@ class Plan:
 def plan(pool: Pool) -> Plan:
     """Decide the next step for a pool. The same facts give the same plan."""
     health = assess(pool)
+    sizing = pool_sizing(pool, health.ejected)
+    desired = sizing.size if sizing else pool.spec.replicas
     size = scale(
-        desired=pool.spec.replicas,
+        desired=desired,
         relays=pool.relays,
         marked=marked_before(pool.previous),
         ejected=health.ejected,
@@ -77,7 +85,8 @@ def plan(pool: Pool) -> Plan:
         if not relay.paused and not (removal and removal.name == relay.name)
     ]
     return Plan(
-        desired=pool.spec.replicas,
+        desired=desired,
+        sizing=sizing,
         scale=size,
         steps=(*steps, *_new(pool, size)),
         table=table,

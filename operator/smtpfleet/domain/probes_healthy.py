@@ -8,8 +8,9 @@ from typing import Final
 
 from smtpfleet.api.reasons import ConditionType, Reason
 from smtpfleet.domain.assessment import Assessment, stale_s
-from smtpfleet.domain.conditions import Verdict, listing
+from smtpfleet.domain.conditions import Verdict
 from smtpfleet.domain.facts import Pool
+from smtpfleet.domain.figures import listing
 
 _PENDING: Final = Verdict("Unknown", Reason.PROBES_PENDING, "no probe has told anything yet")
 

@@ -12,8 +12,9 @@ from smtpfleet.api.dkim import DkimKey, record_name
 from smtpfleet.api.reasons import Reason
 from smtpfleet.api.secret_names import signing_secret
 from smtpfleet.api.status import DkimEntry
-from smtpfleet.domain.conditions import Verdict, listing
+from smtpfleet.domain.conditions import Verdict
 from smtpfleet.domain.facts import Pool
+from smtpfleet.domain.figures import listing
 
 ENOUGH_BITS: Final = 2048
 """RFC 8301, section 3.2: signers should use at least so many."""

@@ -1,7 +1,7 @@
 """Builds the status of a pool, and says whether it is worth a write.
 
 Guarantees: the same observations give the same status, so an idle pool causes no write; numbers of messages
-alone change it at most every 15 seconds.
+alone, and what sizing remembers of them, change it at most every 15 seconds.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ from smtpfleet.domain.figures import timestamp, two_digits
 from smtpfleet.domain.plan import Plan
 from smtpfleet.domain.probes_healthy import probes_healthy
 from smtpfleet.domain.relay_entries import entries, takes_mail
+from smtpfleet.domain.scaling_conditions import scaling_conditions
 from smtpfleet.domain.signing import dkim_entries, signing_ready
 from smtpfleet.domain.users import users_valid
 
@@ -39,6 +40,7 @@ def report(pool: Pool, plan: Plan, *, problems: Sequence[Problem], now: datetime
     verdicts[ConditionType.DELIVERY_READY] = delivery_ready(pool)
     verdicts[ConditionType.SIGNING_READY] = signing_ready(pool)
     verdicts[ConditionType.PROBES_HEALTHY] = probes_healthy(pool, plan.health)
+    verdicts |= scaling_conditions(pool, plan.sizing)
     conditions = dated(
         verdicts,
         pool.previous.conditions,
@@ -56,6 +58,7 @@ def report(pool: Pool, plan: Plan, *, problems: Sequence[Problem], now: datetime
         backlog=two_digits(sum(entry.backlog for entry in relays)),
         deferred=two_digits(sum(entry.deferred for entry in relays)),
         endpoint=names.endpoint(pool.name, pool.namespace),
+        autoscaling=plan.sizing.memory.status() if plan.sizing else None,
         conditions=conditions,
         dkim=dkim_entries(pool),
         relays=relays,
@@ -81,7 +84,7 @@ def unreadable(
 def without_numbers(status: SmtpPoolStatus) -> SmtpPoolStatus:
     """The status as far as a change of it is worth a write at once."""
     relays = tuple(entry.model_copy(update={"backlog": 0, "deferred": 0}) for entry in status.relays)
-    return status.model_copy(update={"backlog": 0, "deferred": 0, "relays": relays})
+    return status.model_copy(update={"backlog": 0, "deferred": 0, "autoscaling": None, "relays": relays})
 
 
 def write_delay_s(old: SmtpPoolStatus, new: SmtpPoolStatus, *, since_numbers_s: float) -> float | None:

@@ -41,7 +41,14 @@ _BAD: Final = {
 }
 _WARNINGS: Final = frozenset({Reason.CERTIFICATE_EXPIRES_SOON, Reason.SIGNING_KEY_WEAK})
 """Reasons that are news although the status stays what it was."""
-_TOLD: Final = frozenset(ConditionType) - {ConditionType.RECONCILING}
+_OF_SIZE: Final = frozenset({ConditionType.SCALING_ACTIVE, ConditionType.SCALING_LIMITED})
+_TOLD: Final = frozenset(ConditionType) - {ConditionType.RECONCILING} - _OF_SIZE
+_NOT_GROWN: Final = {
+    Reason.MAX_REPLICAS_REACHED: Severity.WARNING,
+    Reason.RECEIVER_SLOW: Severity.NORMAL,
+    Reason.RECEIVER_REFUSES: Severity.NORMAL,
+}
+"""Why a pool does not grow although mail waits: worth an Event when it begins."""
 
 
 def notes(old: SmtpPoolStatus, new: SmtpPoolStatus) -> tuple[Note, ...]:
@@ -55,7 +62,24 @@ def notes(old: SmtpPoolStatus, new: SmtpPoolStatus) -> tuple[Note, ...]:
         for condition in new.conditions
         if condition.type in _TOLD and (note := _note(before.get(condition.type), condition))
     ]
-    return (*told, *_of_relays(old, new))
+    return (*told, *_of_size(old, new), *_of_relays(old, new))
+
+
+def _of_size(old: SmtpPoolStatus, new: SmtpPoolStatus) -> Iterator[Note]:
+    """That a pool sized by its queues grew, shrank, or does not grow, and why."""
+    if old.autoscaling is None or new.autoscaling is None:
+        return
+    before = {condition.type: condition for condition in old.conditions}
+    now = {condition.type: condition for condition in new.conditions}
+    active, limited = now.get(ConditionType.SCALING_ACTIVE), now.get(ConditionType.SCALING_LIMITED)
+    if active and old.desired_replicas != new.desired_replicas:
+        grew = old.desired_replicas < new.desired_replicas
+        message = f"from {old.desired_replicas} to {new.desired_replicas} relays: {active.message}"
+        reason = Reason.SCALING_UP if grew else Reason.SCALING_DOWN
+        yield Note(Severity.NORMAL, reason, message, action=str(ConditionType.SCALING_ACTIVE))
+    was = before.get(ConditionType.SCALING_LIMITED)
+    if limited and (was is None or was.reason != limited.reason) and limited.reason in _NOT_GROWN:
+        yield _told(limited, _NOT_GROWN[Reason(limited.reason)])
 
 
 def _of_relays(old: SmtpPoolStatus, new: SmtpPoolStatus) -> Iterator[Note]:
@@ -92,13 +116,14 @@ def _of_relay(was: RelayEntry, entry: RelayEntry) -> Iterator[Note]:
         )
 
 
-def is_settled(status: SmtpPoolStatus, generation: int) -> bool:
-    """Whether nothing was under way when the status was written, and the spec is still the same."""
+def is_settled(status: SmtpPoolStatus, generation: int, desired: int) -> bool:
+    """Whether nothing was under way when the status was written, and spec and size are still the same."""
     reconciling = next(
         (condition for condition in status.conditions if condition.type is ConditionType.RECONCILING), None
     )
     return (
         status.observed_generation == generation
+        and status.desired_replicas == desired
         and reconciling is not None
         and reconciling.status == "False"
         and reconciling.reason == Reason.RECONCILED

@@ -118,6 +118,7 @@ class _Relay:
                 changed=self._secret_changed,
             ),
             held=self.reader.held,
+            recent=self.reader.recent.shown,
             make_postfix=self._postfix,
         )
 
@@ -157,6 +158,8 @@ class _Relay:
             restarts=self.agent.restarts,
             refused_tables=self.tables.refused_total + self.follower.errors_total,
             deliveries=dict(self.reader.deliveries),
+            deferrals=self.reader.recent.deferred(),
+            finished=self.reader.recent.finished_total,
             logins=self.users.logins,
             signed=self.reader.signed,
             sign_failures=self.reader.milter_rejects,

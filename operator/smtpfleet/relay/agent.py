@@ -18,7 +18,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
-from smtpfleet.api.agent_status import Intake, PostfixState, RelayStatus
+from smtpfleet.api.agent_status import Deliveries, Intake, PostfixState, QueueVolume, RelayStatus
 from smtpfleet.relay.agentcheck import Polls
 from smtpfleet.relay.children import Children
 from smtpfleet.relay.intake import (
@@ -35,7 +35,7 @@ from smtpfleet.relay.mainconf import Configuration, Host, Phase, minfree_bytes, 
 from smtpfleet.relay.network import Ports, read_ports
 from smtpfleet.relay.outbound import Outbound
 from smtpfleet.relay.postfix import Postfix, write
-from smtpfleet.relay.queuescan import QueueScan, deliveries, scan
+from smtpfleet.relay.queuescan import Memory, QueueScan, deliveries, scan
 from smtpfleet.relay.retries import Retries
 from smtpfleet.relay.signing import Signing
 from smtpfleet.relay.tables import AcceptedTable
@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 _TICK_S: Final = 1.0
 _BUSY_TICK_S: Final = 0.1
 _SETTLED: Final = frozenset({Stage.SERVING, Stage.CLOSED})
-_SCAN_SHARE: Final = 20.0
+_SCAN_SHARE: Final = 50.0
 """A scan of the queue is repeated at the earliest after so many times as long as it took."""
 _STALLED_S: Final = 15.0
 
@@ -80,6 +80,7 @@ class Agent:
         outbound: Outbound,
         signing: Signing,
         held: "SimpleQueue[str]",
+        recent: Callable[[], Deliveries],
         make_postfix: Callable[["Agent"], Postfix],
     ) -> None:
         self._host, self._children, self._tables, self._polls = host, children, tables, polls
@@ -95,10 +96,13 @@ class Agent:
         self._stopping = False
         self._applied = _Applied()
         self._ports = Ports(0, frozenset())
+        self._memory = Memory()
         self._scan = QueueScan(RelayStatus(relay=relay).queue)
         self._scan_due_s = 0.0
         self._shown_intake = Intake.DRAINING
         self._full = False
+        self._volume: QueueVolume | None = None
+        self._recent = recent
         self._chain: Path | None = None
         self._wake = asyncio.Event()
 
@@ -177,6 +181,9 @@ class Agent:
             queue=self._scan.counts,
             sessions=self._ports.sessions,
             oldest_active_s=round(self._scan.oldest_active_s, 1),
+            postfix_restarts=self._postfix.restarts,
+            volume=self._volume,
+            deliveries=self._recent(),
             certificate=self._keystore.status(),
             users=self._users.book.status(),
             delivery=self._outbound.status(),
@@ -263,8 +270,9 @@ class Agent:
         table = self._tables.current
         if table is None:
             return
-        file_system = os.statvfs(self._host.paths.queue)
-        full = file_system.f_bavail * file_system.f_frsize < minfree_bytes(table)
+        room = os.statvfs(self._host.paths.queue)
+        self._volume = QueueVolume(free_bytes=room.f_bavail * room.f_frsize, free_inodes=room.f_favail)
+        full = self._volume.free_bytes < minfree_bytes(table)
         if full is not self._full:
             logger.warning("the queue volume is full" if full else "the queue volume has room again")
         self._full = full
@@ -342,7 +350,9 @@ class Agent:
         if time.monotonic() < self._scan_due_s and not closing:
             return
         began_s = time.monotonic()
-        self._scan = await asyncio.to_thread(scan, self._host.paths.queue, since=self._postfix.started_at)
+        self._scan = await asyncio.to_thread(
+            scan, self._host.paths.queue, since=self._postfix.started_at, memory=self._memory
+        )
         took_s = time.monotonic() - began_s
         self._scan_due_s = began_s + max(_TICK_S, _SCAN_SHARE * took_s)
 

@@ -7,13 +7,17 @@ those that are addresses: whoever looks for the account that sends has no other 
 """
 
 import re
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from queue import SimpleQueue
 from typing import Final
 
+from smtpfleet.relay.outcomes import outcome
 from smtpfleet.relay.refusals import Refusals
+from smtpfleet.relay.window import Window
 
 _LINE: Final = re.compile(
     r"(?:<\d+>)?\w{3} [ \d]\d \d\d:\d\d:\d\d (?:[^\s\[]+ )?(?P<program>[\w./-]+)\[(?P<pid>\d+)\]: (?P<text>.*)"
@@ -33,6 +37,7 @@ _SESSION: Final = re.compile(
 )
 _BEGUN: Final = re.compile(r"(?P<id>\w+): client=(?P<who>[^\s\[]+(?P<client>\[[0-9a-f.:]+\]))")
 _BEGUN_MOST: Final = 100
+_REMOVED: Final = ": removed"
 _CANCELLED: Final = ": removed (canceled)"
 _HANDED_IN: Final = re.compile(r" (?:data|bdat|auth)=| \w+=\d+/\d")
 """Of a session's last line: commands that no probe sends, or one that was refused."""
@@ -66,10 +71,14 @@ def mask(text: str) -> str:
 
 
 class LogReader:
-    """Reads lines one by one. ``deliveries`` counts outcomes by Postfix's word (sent, deferred, bounced …)."""
+    """Reads lines one by one. ``deliveries`` counts outcomes by Postfix's word (sent, deferred, bounced …).
 
-    def __init__(self, *, mask_addresses: bool) -> None:
+    ``clock``: seconds that only ever grow.
+    """
+
+    def __init__(self, *, mask_addresses: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self.deliveries: Counter[str] = Counter()
+        self.recent = Window(clock)
         self.refusals = Refusals()
         self.held: SimpleQueue[str] = SimpleQueue()
         """Ids of messages that the queue manager puts off because a delivery holds them."""
@@ -94,9 +103,12 @@ class LogReader:
         if self._is_probe(program, text):
             return None
         text = self._with_client(text)
-        self._count(text)
-        if program == _QUEUE_MANAGER and (held := _HELD.fullmatch(text)):
-            self.held.put(held["id"])
+        self._count(program, text)
+        if program == _QUEUE_MANAGER:
+            if text.endswith(_REMOVED):
+                self.recent.finished()
+            elif held := _HELD.fullmatch(text):
+                self.held.put(held["id"])
         self.refusals.read(program, text)
         severity = _SEVERITY.match(text)
         return LogLine(
@@ -128,7 +140,7 @@ class LogReader:
         who = self._begun.pop(text.partition(":")[0], None) if self._begun else None
         return text if who is None else f"{text}, client={who}"
 
-    def _count(self, text: str) -> None:
+    def _count(self, program: str, text: str) -> None:
         """A recipient's outcome, a signature, or mail that could not be signed.
 
         What is only put off because the relay is being stopped is no outcome.
@@ -140,6 +152,8 @@ class LogReader:
         status = _STATUS.search(text)
         if status is not None and status["why"] != _FROZEN:
             self.deliveries[status["status"]] += 1
+            if (found := outcome(program, text)) is not None:
+                self.recent.add(found)
 
 
 def _masked(match: re.Match[str]) -> str:

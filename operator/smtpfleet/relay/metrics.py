@@ -7,19 +7,23 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from smtpfleet.api.agent_status import Intake, PostfixState, RelayStatus
+from smtpfleet.api.agent_status import DeferralReason, DeferralStage, Intake, PostfixState, RelayStatus
 
 _PREFIX = "smtpfleet_relay"
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that is shown. ``deliveries`` counts recipients by Postfix's word, ``logins`` attempts by verdict."""
+    """Everything that is shown. ``deliveries`` counts recipients by Postfix's word, ``deferrals`` those deferred by
+    reason and step, ``finished`` messages that left the queue, ``logins`` attempts by verdict.
+    """
 
     status: RelayStatus
     restarts: int
     refused_tables: int
     deliveries: Mapping[str, int]
+    deferrals: Mapping[tuple[DeferralReason, DeferralStage], int]
+    finished: int
     logins: Mapping[str, int]
     signed: int = 0
     sign_failures: int = 0
@@ -56,6 +60,22 @@ def _queue(status: RelayStatus) -> Iterable[Metric]:
     yield GaugeMetricFamily(
         f"{_PREFIX}_oldest_active_seconds", "Age of the oldest message being sent.", status.oldest_active_s
     )
+    if status.volume is not None:
+        yield GaugeMetricFamily(
+            f"{_PREFIX}_queue_free_bytes", "Room on the queue's volume.", status.volume.free_bytes
+        )
+        yield GaugeMetricFamily(
+            f"{_PREFIX}_queue_free_inodes", "Files that it can still hold.", status.volume.free_inodes
+        )
+    if status.deliveries is not None:
+        delays = GaugeMetricFamily(
+            f"{_PREFIX}_delivery_delay_seconds",
+            "Medians of Postfix's delays a, b, c and d over the last minute.",
+            labels=["part"],
+        )
+        for part, delay_s in status.deliveries.delays.model_dump().items():
+            delays.add_metric([part], delay_s)
+        yield delays
     yield GaugeMetricFamily(f"{_PREFIX}_sessions", "Sessions of clients that are open.", status.sessions)
     served = status.certificate
     if served and served.not_after:
@@ -109,6 +129,17 @@ def _totals(shown: Snapshot) -> Iterable[Metric]:
     for status, count in sorted(shown.deliveries.items()):
         deliveries.add_metric([status], count)
     yield deliveries
+    deferrals = CounterMetricFamily(
+        f"{_PREFIX}_deferrals", "Recipients deferred, by reason and step.", labels=["reason", "stage"]
+    )
+    for (reason, stage), count in sorted(shown.deferrals.items()):
+        deferrals.add_metric([reason, stage], count)
+    yield deferrals
+    yield CounterMetricFamily(
+        f"{_PREFIX}_messages_finished",
+        "Messages that left the queue: delivered, or returned to their senders.",
+        shown.finished,
+    )
     logins = CounterMetricFamily(
         f"{_PREFIX}_logins", "Attempts of users to log in, by what they were told.", labels=["verdict"]
     )

@@ -2,9 +2,12 @@
 
 ``postqueue -j`` opens every queue file and is about ninety times dearer (measured), so it is never used.
 
+A directory that did not change since it was read is not read again, so a large queue that only waits costs nothing.
+
 Guarantees: only complete files (mode u=rwx) count as messages; a half-received file counts as ``receiving``
 while it can still become one, and never after its writer is certainly gone; a queue is called empty only after a
-second look in the opposite order, because a message that Postfix moves during a scan can be missed by one.
+second look in the opposite order that reads every directory, because a message that Postfix moves during a scan can
+be missed by one.
 """
 
 import fcntl
@@ -23,6 +26,8 @@ _ALPHABET: Final = "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
 _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}
 _ORPHAN_S: Final = 3600.0
 """ipc_timeout of Postfix: a reception that wrote nothing for so long has no writer any more."""
+_SETTLED_NS: Final = 1_000_000_000
+"""A directory that was changed so shortly before it was read may be changed again without a new time of change."""
 _DIRECTORIES: Final = ("maildrop", "deferred", "incoming", "active", "hold", "corrupt")
 
 
@@ -34,17 +39,51 @@ class QueueScan:
     oldest_active_s: float = 0.0
 
 
-def scan(queue: Path, *, since: float = 0.0, clock: Callable[[], float] = time.time) -> QueueScan:
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What a directory held. ``oldest``: the least name, which is that of the oldest message."""
+
+    changed_ns: int
+    files: int = 0
+    folders: tuple[str, ...] = ()
+    oldest: str = ""
+    receiving: int = 0
+
+
+class Memory:
+    """What earlier scans of one queue read, so that the next one need not. Not for two threads at a time."""
+
+    def __init__(self) -> None:
+        self._listings: dict[Path, _Listing] = {}
+
+    def recall(self, directory: Path, changed_ns: int) -> _Listing | None:
+        """What was read of a directory, if it has not changed since."""
+        known = self._listings.get(directory)
+        return known if known is not None and known.changed_ns == changed_ns else None
+
+    def keep(self, directory: Path, listing: _Listing) -> None:
+        """Remember a listing that stays true for as long as the directory's time of change."""
+        self._listings[directory] = listing
+
+
+def scan(
+    queue: Path,
+    *,
+    since: float = 0.0,
+    memory: Memory | None = None,
+    clock: Callable[[], float] = time.time,
+) -> QueueScan:
     """Count the messages of a queue_directory; directories that are missing are empty.
 
     Args:
         since: when Postfix started (seconds since 1970): no half-received file older than that has a writer.
+        memory: of the scans before.
     """
     now = clock()
-    first = _look(queue, _DIRECTORIES, now=now, since=since)
+    first = _look(queue, _DIRECTORIES, memory or Memory(), now=now, since=since)
     if first.counts.total:
         return first
-    return _look(queue, reversed(_DIRECTORIES), now=now, since=since)
+    return _look(queue, reversed(_DIRECTORIES), Memory(), now=now, since=since)
 
 
 def arrival_s(queue_id: str) -> float | None:
@@ -66,19 +105,21 @@ def deliveries(queue: Path) -> int:
     return active or sum(1 for entry in _entries(queue / "incoming") if _is_locked(entry.path))
 
 
-def _look(queue: Path, directories: Iterable[str], *, now: float, since: float) -> QueueScan:
+def _look(queue: Path, directories: Iterable[str], memory: Memory, *, now: float, since: float) -> QueueScan:
     found = dict.fromkeys((*_DIRECTORIES, "receiving"), 0)
     oldest_active_s = 0.0
     for directory in directories:
         if directory == "incoming":
-            found["incoming"], found["receiving"] = _incoming(queue / directory, max(since, now - _ORPHAN_S))
-        elif directory == "active":
-            names = [entry.name for entry in _entries(queue / directory)]
-            found["active"] = len(names)
-            arrivals = [arrived for name in names if (arrived := arrival_s(name)) is not None]
-            oldest_active_s = max(0.0, now - min(arrivals)) if arrivals else 0.0
-        else:
-            found[directory] = _count(queue / directory)
+            listing = _incoming(
+                queue / directory, memory, now=now, writable_since=max(since, now - _ORPHAN_S)
+            )
+            found["incoming"], found["receiving"] = listing.files, listing.receiving
+            continue
+        found[directory] = _count(queue / directory, memory, now=now)
+        if directory == "active" and found[directory]:
+            oldest = _list(queue / directory, memory, now=now).oldest
+            arrived = arrival_s(oldest)
+            oldest_active_s = max(0.0, now - arrived) if arrived is not None else 0.0
     return QueueScan(QueueCounts(**found), oldest_active_s)
 
 
@@ -86,21 +127,46 @@ def _number(digits: str) -> int:
     return functools.reduce(lambda value, digit: value * len(_ALPHABET) + _VALUES[digit], digits, 0)
 
 
-def _count(directory: Path) -> int:
+def _count(directory: Path, memory: Memory, *, now: float) -> int:
     """Files in a directory that Postfix may have hashed into subdirectories of one character."""
-    files = 0
-    waiting = [directory]
-    while waiting:
-        for entry in _entries(waiting.pop()):
-            if len(entry.name) == 1 and entry.is_dir(follow_symlinks=False):
-                waiting.append(Path(entry.path))
-            else:
-                files += 1
-    return files
+    listing = _list(directory, memory, now=now)
+    return listing.files + sum(_count(directory / name, memory, now=now) for name in listing.folders)
 
 
-def _incoming(directory: Path, writable_since: float) -> tuple[int, int]:
-    complete = receiving = 0
+def _list(directory: Path, memory: Memory, *, now: float) -> _Listing:
+    try:
+        changed_ns = directory.stat().st_mtime_ns
+        if (known := memory.recall(directory, changed_ns)) is not None:
+            return known
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return _Listing(0)  # before Postfix has ever run here
+    except NotADirectoryError:
+        return _Listing(0, files=1)
+    folders = tuple(name for name in names if len(name) == 1)
+    listing = _Listing(changed_ns, len(names) - len(folders), folders, _oldest(names))
+    if _is_settled(changed_ns, now):
+        memory.keep(directory, listing)
+    return listing
+
+
+def _oldest(names: list[str]) -> str:
+    """The long queue id that arrived first. To the base 52, the order of ids is that of their characters."""
+    least = min(names, default="")
+    if arrival_s(least) is not None:
+        return least
+    return min((name for name in names if arrival_s(name) is not None), default="")
+
+
+def _incoming(directory: Path, memory: Memory, *, now: float, writable_since: float) -> _Listing:
+    """Complete files stay complete, so what is remembered of a directory without others is true."""
+    try:
+        changed_ns = directory.stat().st_mtime_ns
+    except FileNotFoundError:
+        return _Listing(0)
+    if (known := memory.recall(directory, changed_ns)) is not None:
+        return known
+    complete = receiving = others = 0
     for entry in _entries(directory):
         try:
             status = entry.stat(follow_symlinks=False)
@@ -108,9 +174,18 @@ def _incoming(directory: Path, writable_since: float) -> tuple[int, int]:
             continue  # Postfix took it meanwhile
         if status.st_mode & _COMPLETE == _COMPLETE:
             complete += 1
-        elif status.st_mtime >= writable_since:
-            receiving += 1
-    return complete, receiving
+        else:
+            others += 1
+            receiving += status.st_mtime >= writable_since
+    listing = _Listing(changed_ns, complete, receiving=receiving)
+    if not others and _is_settled(changed_ns, now):
+        memory.keep(directory, listing)
+    return listing
+
+
+def _is_settled(changed_ns: int, now: float) -> bool:
+    """Whether any further change of a directory that is read now gets another time."""
+    return now * 1e9 - changed_ns > _SETTLED_NS
 
 
 def _is_locked(path: str) -> bool:

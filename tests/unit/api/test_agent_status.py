@@ -6,6 +6,8 @@ from pydantic import ValidationError
 from smtpfleet.api.agent_status import (
     BalancerStatus,
     CertificateProblem,
+    Deferral,
+    DeferralReason,
     Intake,
     PostfixState,
     QueueCounts,
@@ -30,6 +32,7 @@ def test_the_answer_of_an_older_agent_has_defaults_for_what_it_does_not_say() ->
     assert status.intake is Intake.OPEN
     assert status.postfix is PostfixState.STARTING
     assert status.queue.total == 0
+    assert (status.deliveries, status.volume) == (None, None)
 
 
 def test_what_a_newer_agent_adds_is_ignored() -> None:
@@ -44,6 +47,13 @@ def test_a_problem_that_only_a_newer_agent_knows_still_means_that_the_certificat
     assert certificate is not None
     assert certificate.problem is CertificateProblem.INVALID
     assert RelayStatus.model_validate_json('{"relay": "r"}').certificate is None
+
+
+def test_a_reason_that_only_a_newer_agent_knows_is_another_one() -> None:
+    text = '{"relay": "r", "deliveries": {"deferrals": [{"reason": "Moonlight", "stage": "orbit", "recipients": 2}]}}'
+    deliveries = RelayStatus.model_validate_json(text).deliveries
+    assert deliveries is not None
+    assert deliveries.deferrals == (Deferral(reason=DeferralReason.OTHER, recipients=2),)
 
 
 def test_answers_are_camel_case_json() -> None:

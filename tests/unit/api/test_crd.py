@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from smtpfleet import api
 from smtpfleet.api import crd
-from smtpfleet.api.pool import MAX_RELAYS, SmtpPoolSpec
+from smtpfleet.api.autoscaling import MAX_RELAYS
+from smtpfleet.api.pool import SmtpPoolSpec
 
 Node = dict[str, Any]
 
@@ -141,6 +142,7 @@ def test_only_the_spec_and_hosts_must_be_written() -> None:
     required = {f"{path}.{name}" for path, node in NODES.items() for name in node.get("required", ())}
     assert {path for path in required if not path.startswith(".status")} == {
         ".spec",
+        ".spec.autoscaling.maxReplicas",
         ".spec.balancing.backups[].host",
         ".spec.delivery.smarthost.host",
         ".spec.dkim[].domain",

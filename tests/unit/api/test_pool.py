@@ -25,6 +25,18 @@ def test_the_smallest_pool_is_two_durable_relays_behind_two_balancers() -> None:
     assert spec.delivery.smarthost is None
 
 
+def test_sizing_by_the_queues_has_defaults_for_all_but_its_largest_number() -> None:
+    sizing = _spec(autoscaling={"maxReplicas": 10}).autoscaling
+    assert sizing is not None
+    assert sizing.model_dump(by_alias=True) == {
+        "minReplicas": 2,
+        "maxReplicas": 10,
+        "targetDrainTime": "60s",
+        "scaleUp": {"stabilizationWindow": "0s", "maxStep": 4, "period": "30s"},
+        "scaleDown": {"stabilizationWindow": "5m", "maxStep": 1, "period": "60s"},
+    }
+
+
 def test_a_spec_reads_back_what_it_writes() -> None:
     spec = _spec(
         replicas=3, delivery={"smarthost": {"host": "smtp.example.com"}}, relay={"postfix": {"a": "b"}}
@@ -42,6 +54,15 @@ def test_a_spec_cannot_be_changed_after_it_was_read() -> None:
     [
         ({"replicas": 0}, "greater than or equal to 1"),
         ({"replicas": 201}, "less than or equal to 200"),
+        ({"autoscaling": {}}, "Field required"),
+        ({"replicas": 3, "autoscaling": {"maxReplicas": 5}}, "take replicas out"),
+        ({"autoscaling": {"maxReplicas": 1}}, "minReplicas 2 must not be larger"),
+        ({"autoscaling": {"maxReplicas": 201}}, "less than or equal to 200"),
+        ({"autoscaling": {"minReplicas": 0, "maxReplicas": 2}}, "greater than or equal to 1"),
+        ({"autoscaling": {"maxReplicas": 5, "targetDrainTime": "0s"}}, "from 1s to 1h"),
+        ({"autoscaling": {"maxReplicas": 5, "scaleUp": {"period": "31m"}}}, "from 1s to 30m"),
+        ({"autoscaling": {"maxReplicas": 5, "scaleDown": {"maxStep": 0}}}, "greater than or equal to 1"),
+        ({"autoscaling": {"maxReplicas": 5, "scaleDown": {"stabilizationWindow": "2h"}}}, "from 0s to 1h"),
         ({"balancing": {"replicas": 21}}, "less than or equal to 20"),
         ({"replica": 1}, "Extra inputs"),
         ({"relay": {"storage": {"size": "25Mi"}}}, "not larger than one message"),

@@ -95,7 +95,7 @@ def pool(relays: Sequence[Relay] = (), *, replicas: int | None = None, **fields:
         "name": "outbound",
         "namespace": "mail",
         "generation": 3,
-        "spec": spec(replicas=wanted, **extra),
+        "spec": fields.get("spec") or spec(replicas=wanted, **extra),
         "relays": tuple(relays),
         "balancer": Deployment(wanted=2, ready=2, current=True),
     } | fields

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.reasons import ConditionType, Reason, RelayState
 from smtpfleet.api.status import Condition, RelayEntry, SmtpPoolStatus
-from smtpfleet.domain.conditions import Problem, listing
+from smtpfleet.domain.conditions import Problem
 from smtpfleet.domain.facts import Claim, Deployment, Pool, Wish
+from smtpfleet.domain.figures import listing
 from smtpfleet.domain.plan import plan
 from smtpfleet.domain.status import report as build
 from smtpfleet.domain.status import unreadable, write_delay_s
@@ -53,6 +54,8 @@ def test_a_pool_that_is_well_says_so_in_every_condition() -> None:
         "UsersValid": "Unknown",
         "DeliveryReady": "True",
         "SigningReady": "Unknown",
+        "ScalingActive": "False",
+        "ScalingLimited": "False",
     }
     assert (status.replicas, status.ready_replicas, status.ready_of_desired) == (2, 2, "2/2")
     assert status.selector == "smtpfleet.io/pool=outbound,app.kubernetes.io/component=relay"

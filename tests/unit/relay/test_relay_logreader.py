@@ -114,6 +114,22 @@ def test_mail_that_is_put_off_by_a_stop_is_no_outcome() -> None:
     assert not reader.deliveries
 
 
+def test_the_last_minute_is_told_by_recipient_and_by_message() -> None:
+    reader = LogReader(mask_addresses=True, clock=lambda: 10.0)
+    reader.read(
+        PREFIX + "postfix/smtp[1]: 4j: to=<a@b.example>, relay=mx.b.example[192.0.2.1]:25, delay=1,"
+        " delays=0.1/0.2/0.3/0.4, dsn=4.3.0, status=deferred (connect to mx.b.example[192.0.2.1]:25: timed out)"
+    )
+    reader.read(
+        PREFIX + "postfix/qmgr[1]: 4j: to=<a@b.example>, relay=none, delay=0.1, delays=0.1/0/0/0,"
+        " dsn=4.3.2, status=deferred (deferred transport)"
+    )
+    reader.read(PREFIX + "postfix/qmgr[1]: 4j: removed")
+    reader.read(PREFIX + "postfix/cleanup[1]: 4k: removed (canceled)")
+    shown = reader.recent.shown()
+    assert (shown.deferred, shown.sent, reader.recent.finished_total) == (1, 0, 1)
+
+
 def test_signatures_and_mail_that_could_not_be_signed_are_counted() -> None:
     reader = LogReader(mask_addresses=True)
     reader.read("Nov 26 07:19:46 opendkim[282]: 4jX1: DKIM-Signature field added (s=s1, d=example.com)")

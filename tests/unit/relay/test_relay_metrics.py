@@ -5,7 +5,18 @@ from datetime import UTC, datetime
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from smtpfleet.api.agent_status import CertificateStatus, Intake, PostfixState, QueueCounts, RelayStatus
+from smtpfleet.api.agent_status import (
+    CertificateStatus,
+    DeferralReason,
+    DeferralStage,
+    Delays,
+    Deliveries,
+    Intake,
+    PostfixState,
+    QueueCounts,
+    QueueVolume,
+    RelayStatus,
+)
 from smtpfleet.relay.metrics import Snapshot, registry
 
 STATUS = RelayStatus(
@@ -18,6 +29,8 @@ STATUS = RelayStatus(
     queue=QueueCounts(incoming=3, deferred=7),
     sessions=4,
     oldest_active_s=1.5,
+    volume=QueueVolume(free_bytes=1024, free_inodes=7),
+    deliveries=Deliveries(seconds=60, delays=Delays(b=2.5)),
 )
 
 
@@ -27,6 +40,8 @@ def _samples(status: RelayStatus) -> dict[tuple[str, str], float]:
         restarts=2,
         refused_tables=1,
         deliveries={"sent": 5, "bounced": 1},
+        deferrals={(DeferralReason.CONNECT_FAILED, DeferralStage.CONNECT): 3},
+        finished=6,
         logins={"accepted": 9, "rejected": 2},
     )
     text = generate_latest(registry(lambda: snapshot)).decode()
@@ -46,6 +61,11 @@ def test_every_number_of_the_status_is_a_metric() -> None:
     assert samples["smtpfleet_relay_postfix_restarts_total", ""] == 2
     assert samples["smtpfleet_relay_deliveries_total", "sent"] == 5
     assert samples["smtpfleet_relay_logins_total", "rejected"] == 2
+    assert samples["smtpfleet_relay_deferrals_total", "ConnectFailed"] == 3
+    assert samples["smtpfleet_relay_messages_finished_total", ""] == 6
+    assert samples["smtpfleet_relay_delivery_delay_seconds", "b"] == 2.5
+    assert samples["smtpfleet_relay_queue_free_bytes", ""] == 1024
+    assert samples["smtpfleet_relay_queue_free_inodes", ""] == 7
     assert samples["smtpfleet_relay_table_info", "0123456789ab"] == 1
     assert samples["smtpfleet_relay_table_refused", ""] == 1
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smtpfleet.relay.queuescan import arrival_s, deliveries, scan
+from smtpfleet.relay.queuescan import Memory, arrival_s, deliveries, scan
 
 NOW = 1_700_000_000.0
 LONG_ID = "4SZ3kB2FLMzGpW1"
@@ -128,3 +128,76 @@ def test_a_message_that_a_delivery_process_still_holds_is_under_way(queue: Path)
         fcntl.flock(held, fcntl.LOCK_SH)
         assert deliveries(queue) == 1
     assert deliveries(queue) == 0
+
+
+def _age(directory: Path, at_s: float) -> None:
+    os.utime(directory, (at_s, at_s))
+
+
+def test_a_directory_that_did_not_change_is_not_read_again(
+    queue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _put(queue / "deferred/4/waits")
+    _put(queue / "incoming/waits")
+    for path in (queue, *queue.rglob("*/")):
+        _age(path, NOW - 10)
+    memory = Memory()
+    first = scan(queue, memory=memory, clock=lambda: NOW)
+
+    def forbidden(_: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(os, "listdir", forbidden)
+    monkeypatch.setattr(os, "scandir", forbidden)
+    assert scan(queue, memory=memory, clock=lambda: NOW + 1) == first
+    assert (first.counts.deferred, first.counts.incoming) == (1, 1)
+
+
+@pytest.mark.parametrize("directory", ["deferred/4", "incoming", "active", "hold"])
+def test_a_change_is_seen(queue: Path, directory: str) -> None:
+    _put(queue / directory / "first")
+    memory = Memory()
+    _age(queue / directory, NOW - 10)
+    assert scan(queue, memory=memory, clock=lambda: NOW).counts.total == 1
+    _put(queue / directory / "second")
+    _age(queue / directory, NOW + 1)
+    assert scan(queue, memory=memory, clock=lambda: NOW + 2).counts.total == 2
+
+
+@pytest.mark.parametrize("directory", ["deferred/4", "incoming"])
+def test_a_second_change_at_the_same_tick_of_the_file_system_is_seen(queue: Path, directory: str) -> None:
+    """The directory was read just after its change, so an equal time of change proves nothing."""
+    _put(queue / directory / "first")
+    memory = Memory()
+    _age(queue / directory, NOW)
+    assert scan(queue, memory=memory, clock=lambda: NOW + 0.5).counts.total == 1
+    _put(queue / directory / "second")
+    _age(queue / directory, NOW)
+    assert scan(queue, memory=memory, clock=lambda: NOW + 5).counts.total == 2
+
+
+def test_a_message_that_becomes_complete_is_seen(queue: Path) -> None:
+    half = _put(queue / "incoming/half", mode=0o600)
+    memory = Memory()
+    _age(queue / "incoming", NOW - 10)
+    assert scan(queue, memory=memory, clock=lambda: NOW).counts.receiving == 1
+    half.chmod(0o700)
+    assert scan(queue, memory=memory, clock=lambda: NOW + 1).counts.incoming == 1
+
+
+def test_a_queue_is_never_called_empty_from_memory(queue: Path) -> None:
+    memory = Memory()
+    for path in (queue, *queue.rglob("*/")):
+        _age(path, NOW - 10)
+    assert scan(queue, memory=memory, clock=lambda: NOW).counts.total == 0
+    _put(queue / "deferred/4/late")
+    _age(queue / "deferred/4", NOW - 10)
+    assert scan(queue, memory=memory, clock=lambda: NOW + 1).counts.total == 1
+
+
+def test_the_oldest_is_found_among_names_of_other_forms(queue: Path) -> None:
+    arrived = arrival_s(LONG_ID)
+    assert arrived is not None
+    for name in ("0short", LONG_ID, "5" + LONG_ID[1:]):
+        _put(queue / "active" / name)
+    assert scan(queue, clock=lambda: arrived + 5).oldest_active_s == pytest.approx(5)

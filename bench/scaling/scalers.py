@@ -1,0 +1,160 @@
+"""Who decides the size: this operator's planning code, and models of what else there is.
+
+All have the same bounds. The operator looks every 10 s, as agents report other numbers; a HorizontalPodAutoscaler
+every 15 s. That one is modelled by its documented algorithm and default behaviour: a tolerance of a tenth, at most four
+relays or twice as many in 15 s when growing, and the largest recommendation of five minutes when shrinking. What KEDA
+adds is the metric: here every message in the queues, also those that wait for a retry.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+from bench.scaling.relays import RATE, Fleet, Relay
+from smtpfleet.api.autoscaling import Autoscaling
+from smtpfleet.domain.autoscaling import Rules, Sight, sizing
+from smtpfleet.domain.load import Load, Sample, flow
+from smtpfleet.domain.scaling_memory import Memory
+
+LEAST: Final = 2
+MOST: Final = 10
+DRAIN_S: Final = 60
+CPU_TARGET: Final = 0.7
+_TOLERANCE: Final = 0.1
+_HPA_S: Final = 15
+_HPA_WINDOW_S: Final = 300
+_BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Scaler(Protocol):
+    """One way to size a pool."""
+
+    def __call__(self, fleet: Fleet) -> int:
+        """How many relays there are to be now; asked every second."""
+
+
+@dataclass
+class Operator:
+    """This operator: what its agents would report, through the code that decides in the cluster."""
+
+    look_s: int = 10
+    ask_s: int = 5
+    rules: Rules = field(
+        default_factory=lambda: Rules.of(
+            Autoscaling(min_replicas=LEAST, max_replicas=MOST, target_drain_time=f"{DRAIN_S}s")
+        )
+    )
+    memory: Memory = field(default_factory=Memory)
+    size: int = LEAST
+    samples: dict[str, deque[Sample]] = field(default_factory=dict)
+
+    def __call__(self, fleet: Fleet) -> int:
+        """Ask the agents, and now and then decide."""
+        serving = [relay for relay in fleet.relays if relay.serves(fleet.now)]
+        if fleet.now % self.ask_s == 0:
+            for relay in serving:
+                queue = relay.backlog + relay.deferred
+                said = Sample(fleet.now, relay.backlog, queue, relay.finished)
+                self.samples.setdefault(relay.name, deque(maxlen=14)).append(said)
+        if fleet.now % self.look_s == 0:
+            self._decide(fleet, serving)
+        return self.size
+
+    def _decide(self, fleet: Fleet, serving: Sequence[Relay]) -> None:
+        found = {relay.name: _load(relay, self.samples.get(relay.name, ())) for relay in serving}
+        loads = {name: load for name, load in found.items() if load is not None}
+        sight = Sight(
+            self.size,
+            loads,
+            partial=len(loads) < len(found),
+            leaving=len(fleet.relays) > len(fleet.staying),
+        )
+        result = sizing(self.rules, self.memory, sight, _BEGIN + timedelta(seconds=fleet.now))
+        self.size, self.memory = result.size, result.memory
+
+
+def _load(relay: Relay, samples: Sequence[Sample]) -> Load | None:
+    seen = flow(list(samples))
+    if seen is None:
+        return None
+    put_off = sum(each.count for each in relay.recent if each.put_off)
+    reached = sum(each.count for each in relay.recent if not each.put_off)
+    return Load(
+        backlog=relay.backlog,
+        taken=seen.taken,
+        seconds=seen.seconds,
+        taken_per_s=seen.taken_per_s,
+        per_s=seen.per_s,
+        busy=seen.busy,
+        minute_per_s=reached / 60,
+        queued_s=_median([(each.queued_s, each.count) for each in relay.recent]),
+        receiver_s=_median([(each.receiver_s, each.count) for each in relay.recent]),
+        reached=reached,
+        put_off=put_off,
+    )
+
+
+def _median(values: Sequence[tuple[float, int]]) -> float:
+    half, seen = sum(count for _, count in values) / 2, 0
+    for value, count in sorted(values):
+        seen += count
+        if seen >= half:
+            return value
+    return 0.0
+
+
+@dataclass
+class Hpa:
+    """A HorizontalPodAutoscaler. ``ratio`` compares its metric with the target: 1 is as it should be."""
+
+    ratio: Callable[[Fleet], float]
+    size: int = LEAST
+    recommended: deque[tuple[int, int]] = field(default_factory=deque)
+
+    def __call__(self, fleet: Fleet) -> int:
+        """Decide every 15 seconds."""
+        if fleet.now % _HPA_S:
+            return self.size
+        ratio = self.ratio(fleet)
+        wanted = self.size if abs(ratio - 1) <= _TOLERANCE else math.ceil(self.size * ratio)
+        wanted = min(max(wanted, LEAST), MOST)
+        self.recommended.append((fleet.now, wanted))
+        while self.recommended[0][0] <= fleet.now - _HPA_WINDOW_S:
+            self.recommended.popleft()
+        if wanted > self.size:
+            self.size = min(wanted, max(self.size + 4, 2 * self.size))
+        else:
+            self.size = min(self.size, max(size for _, size in self.recommended))
+        return self.size
+
+
+def by_cpu() -> Hpa:
+    """On the CPU in use over the last 30 s; relays that start count as idle, as they do there when it grows."""
+
+    def ratio(fleet: Fleet) -> float:
+        used = [
+            sum(relay.used) / max(1, len(relay.used)) for relay in fleet.relays if relay.serves(fleet.now)
+        ]
+        return sum(used) / (CPU_TARGET * max(len(fleet.staying), 1))
+
+    return Hpa(ratio)
+
+
+def by_queue_length(per_relay: float) -> Hpa:
+    """On all messages in all queues, so many for each relay."""
+
+    def ratio(fleet: Fleet) -> float:
+        total = sum(relay.backlog + relay.deferred for relay in fleet.relays)
+        return total / (per_relay * max(len(fleet.staying), 1))
+
+    return Hpa(ratio)
+
+
+SCALERS: Final[dict[str, Callable[[], Scaler]]] = {
+    "smtpfleet": Operator,
+    "HPA on CPU": by_cpu,
+    "queue length": lambda: by_queue_length(RATE * DRAIN_S),
+}

@@ -1,0 +1,72 @@
+"""What relays' agents said lately, put together: how much mail comes, leaves, and what it waits for.
+
+Kept in memory: an operator that has just started knows a relay's load after its second answer, and until then decides
+nothing by it.
+"""
+
+from collections import deque
+from typing import Final
+
+from smtpfleet.api.agent_status import DeferralReason, Deliveries, RelayStatus
+from smtpfleet.domain.load import MINUTE_S, Load, Sample, flow
+
+_NO_CAUSE: Final = frozenset({DeferralReason.SUSPENDED, DeferralReason.OTHER})
+"""What follows from another reason, or has no name."""
+
+
+class History:
+    """The samples of one relay, of one life of its agent."""
+
+    def __init__(self) -> None:
+        self._samples: deque[Sample] = deque()
+        self._pod_uid = ""
+
+    def heard(self, status: RelayStatus, *, pod_uid: str, at_s: float) -> None:
+        """An answer. Another pod, or an agent that counts from the beginning again, begins a new life."""
+        if status.deliveries is None:
+            return
+        sample = Sample(
+            at_s=at_s,
+            backlog=_ready(status),
+            queued=status.queue.total,
+            finished=status.deliveries.finished,
+        )
+        if pod_uid != self._pod_uid or (self._samples and sample.finished < self._samples[-1].finished):
+            self._samples.clear()
+        self._pod_uid = pod_uid
+        self._samples.append(sample)
+        while self._samples[-1].at_s - self._samples[0].at_s > MINUTE_S:
+            self._samples.popleft()
+
+    def load(self, status: RelayStatus) -> Load | None:
+        """The load by these samples and the last answer; None: they are too few, or its agent is older."""
+        said, seen = status.deliveries, flow(tuple(self._samples))
+        if said is None or seen is None:
+            return None
+        return Load(
+            backlog=_ready(status),
+            taken=seen.taken,
+            seconds=seen.seconds,
+            taken_per_s=seen.taken_per_s,
+            per_s=seen.per_s,
+            busy=seen.busy,
+            minute_per_s=said.messages_per_s,
+            queued_s=said.delays.b,
+            receiver_s=said.delays.c + said.delays.d,
+            reached=said.sent + said.bounced,
+            put_off=said.deferred,
+            trouble=_trouble(said),
+        )
+
+
+def _ready(status: RelayStatus) -> int:
+    return status.queue.incoming + status.queue.active
+
+
+def _trouble(said: Deliveries) -> str:
+    """The most frequent reason of which something can be said."""
+    counts: dict[DeferralReason, int] = {}
+    for deferral in said.deferrals:
+        counts[deferral.reason] = counts.get(deferral.reason, 0) + deferral.recipients
+    named = {reason: count for reason, count in counts.items() if reason not in _NO_CAUSE}
+    return max(named, key=lambda reason: named[reason]) if named else ""

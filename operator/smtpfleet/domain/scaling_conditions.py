@@ -1,0 +1,73 @@
+"""The conditions ScalingActive, what the queues say of the size, and ScalingLimited, what keeps it from following them.
+
+Both speak of causes and of bounds in the spec, never of counts: so they change when something happens, and else not.
+"""
+
+from smtpfleet.api.reasons import ConditionType, Reason
+from smtpfleet.domain.autoscaling import Sizing
+from smtpfleet.domain.conditions import Verdict, Verdicts
+from smtpfleet.domain.facts import Pool
+
+_DISABLED = Verdict("False", Reason.SCALING_DISABLED, "spec.replicas sets the size")
+_PENDING = Verdict("Unknown", Reason.QUEUE_UNKNOWN, "no relay has told of its queue yet")
+_WHY = {
+    Reason.LOAD_CARRIED: "mail leaves in time",
+    Reason.RELAYS_ARE_THE_LIMIT: "mail waits for the relays themselves, not for receivers",
+    Reason.FEWER_RELAYS_NEEDED: "the load needs fewer relays",
+    Reason.RECEIVER_SLOW: "mail waits for receivers that are slow: more relays would not help",
+    Reason.RECEIVER_REFUSES: "mail waits because receivers put it off: more relays would not help",
+    Reason.PAUSED_BY_ANNOTATION: "the size stays as it is",
+}
+
+
+def scaling_conditions(pool: Pool, sizing: Sizing | None) -> Verdicts:
+    """Both conditions of a pool."""
+    if sizing is None:
+        return {ConditionType.SCALING_ACTIVE: _DISABLED, ConditionType.SCALING_LIMITED: _DISABLED}
+    if sizing.why is Reason.QUEUE_UNKNOWN:
+        return _unknown(pool, sizing)
+    if sizing.why is Reason.PAUSED_BY_ANNOTATION:
+        paused = Verdict("False", sizing.why, _WHY[sizing.why])
+        return {ConditionType.SCALING_ACTIVE: paused, ConditionType.SCALING_LIMITED: paused}
+    return {
+        ConditionType.SCALING_ACTIVE: Verdict("True", sizing.why, _why(sizing)),
+        ConditionType.SCALING_LIMITED: _limited(pool, sizing),
+    }
+
+
+def _why(sizing: Sizing) -> str:
+    return _WHY[sizing.why] + (f" ({sizing.trouble})" if sizing.trouble else "")
+
+
+def _limited(pool: Pool, sizing: Sizing) -> Verdict:
+    spec = pool.spec.autoscaling
+    assert spec is not None
+    match sizing.bound:
+        case None:
+            return Verdict("False", Reason.WITHIN_BOUNDS)
+        case Reason.MAX_REPLICAS_REACHED:
+            text = f"the load needs more relays than maxReplicas ({spec.max_replicas})"
+        case Reason.STEP_LIMITED:
+            text = "more is to change than maxStep lets change in a period"
+        case Reason.STABILIZING:
+            text = "the size changes if this stays so for the stabilization window"
+        case _:
+            text = _why(sizing)
+    return Verdict("True", sizing.bound, text)
+
+
+def _unknown(pool: Pool, sizing: Sizing) -> Verdicts:
+    """Only agents that are silent are news: an operator that has just started knows as little for some seconds."""
+    kinds = (ConditionType.SCALING_ACTIVE, ConditionType.SCALING_LIMITED)
+    if sizing.trouble:
+        silent = Verdict(
+            "Unknown", Reason.QUEUE_UNKNOWN, f"no report of {sizing.trouble}: the size stays as it is"
+        )
+        return dict.fromkeys(kinds, silent)
+    previous = {condition.type: condition for condition in pool.previous.conditions}
+    return {
+        kind: Verdict(previous[kind].status, Reason(previous[kind].reason), previous[kind].message)
+        if kind in previous and previous[kind].reason != Reason.SCALING_DISABLED
+        else _PENDING
+        for kind in kinds
+    }

@@ -1,0 +1,55 @@
+"""The size that a pool is to have: what its spec says, or what its queues ask for."""
+
+from collections.abc import Collection, Iterator
+
+from smtpfleet.api.reasons import Reason
+from smtpfleet.domain.autoscaling import Rules, Sight, Sizing, sizing
+from smtpfleet.domain.facts import Pool, Relay, Wish
+from smtpfleet.domain.findings import silent
+from smtpfleet.domain.scaling import marked_before
+from smtpfleet.domain.scaling_memory import Memory
+
+
+def pool_sizing(pool: Pool, ejected: Collection[str]) -> Sizing | None:
+    """What sizing by the queues decides now; None: ``spec.replicas`` is the size.
+
+    A paused pool keeps its size.
+    """
+    if pool.spec.autoscaling is None:
+        return None
+    memory = Memory.of(pool.previous.autoscaling)
+    if pool.paused:
+        return Sizing(_size(pool), memory, Reason.PAUSED_BY_ANNOTATION)
+    return sizing(Rules.of(pool.spec.autoscaling), memory, _sight(pool, ejected), pool.seen_at)
+
+
+def _size(pool: Pool) -> int:
+    """What was aimed at; of a pool without a status, what there is."""
+    return pool.previous.desired_replicas or sum(relay.exists and not relay.doomed for relay in pool.relays)
+
+
+def _sight(pool: Pool, ejected: Collection[str]) -> Sight:
+    members = list(_members(pool))
+    loads = {
+        relay.name: relay.agent.load
+        for relay in members
+        if relay.agent and relay.agent.load and not silent(relay)
+    }
+    serving = [relay for relay in members if relay.ready]
+    marked = marked_before(pool.previous)
+    return Sight(
+        size=_size(pool),
+        loads=loads,
+        silent=tuple(relay.name for relay in serving if silent(relay)),
+        partial=any(relay.name not in loads for relay in serving),
+        out=sum(relay.name in ejected for relay in members),
+        leaving=any(relay.exists and (relay.doomed or relay.name in marked) for relay in pool.relays),
+    )
+
+
+def _members(pool: Pool) -> Iterator[Relay]:
+    """Relays that are to take mail: what waits in others is on its way out."""
+    marked = marked_before(pool.previous)
+    for relay in pool.relays:
+        if relay.exists and not relay.doomed and relay.wish is not Wish.DRAIN and relay.name not in marked:
+            yield relay
