@@ -259,6 +259,8 @@ class Deliveries(_StatusModel):
     sent: int = 0
     deferred: int = 0
     bounced: int = 0
+    idle_s: float = 0.0
+    """Seconds since the last outcome of any recipient, or since the start."""
     messages_per_s: float = 0.0
     delays: Delays = Delays()
     deferrals: tuple[Deferral, ...] = ()
@@ -284,6 +286,8 @@ class RelayStatus(_StatusModel):
     queue: QueueCounts = Field(default_factory=QueueCounts)
     sessions: int = 0
     oldest_active_s: float = 0.0
+    oldest_incoming_s: float = 0.0
+    """For how long the queue manager has left a complete message in ``incoming``."""
     postfix_restarts: int = 0
     """How often Postfix ended unasked."""
     volume: QueueVolume | None = None

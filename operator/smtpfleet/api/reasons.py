@@ -71,6 +71,7 @@ class Reason(StrEnum):
     NEXT_HOPS_READY = "NextHopsReady"
     NEXT_HOPS_UNKNOWN = "NextHopsUnknown"
     CREDENTIALS_INVALID = "CredentialsInvalid"
+    RECEIVERS_FAIL = "ReceiversFail"
     CREDENTIALS_REFUSED = "CredentialsRefused"
     SIGNING_READY = "SigningReady"
     SIGNING_KEY_WEAK = "SigningKeyWeak"
@@ -107,6 +108,11 @@ class Reason(StrEnum):
     RECIPIENT_REFUSED = "RecipientRefused"
     RESET_FAILED = "ResetFailed"
     PROBE_SLOW = "ProbeSlow"
+    # a relay, found by comparing it with its siblings
+    QUEUE_STUCK = "QueueStuck"
+    QUEUE_STALE = "QueueStale"
+    DELIVERIES_FAIL = "DeliveriesFail"
+    DELIVERIES_WORSE = "DeliveriesWorse"
     # actions
     CREATED = "Created"
     RESTORED = "Restored"

@@ -181,6 +181,7 @@ class Agent:
             queue=self._scan.counts,
             sessions=self._ports.sessions,
             oldest_active_s=round(self._scan.oldest_active_s, 1),
+            oldest_incoming_s=round(self._scan.oldest_incoming_s, 1),
             postfix_restarts=self._postfix.restarts,
             volume=self._volume,
             deliveries=self._recent(),

@@ -1,0 +1,173 @@
+"""What is wrong with a relay by its agent's words, compared with its siblings': an ordered chain of checks. Pure.
+
+Guarantees: what all relays have alike is found at none of them; without a sibling, or without enough data, nothing is
+found; what was found once takes less to be found again than to be found first, so that figures near a threshold do
+not make a relay come and go; the worse the figures, the worse the finding.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from smtpfleet.api.agent_status import Deliveries, RelayStatus
+from smtpfleet.api.reasons import Reason
+from smtpfleet.domain.comparison import Difference, Tally, difference, together
+from smtpfleet.domain.facts import Relay
+from smtpfleet.domain.findings import FATAL, SLOW_FACTOR, Finding, silent
+from smtpfleet.domain.others import OthersMedian
+
+LEAST_TRIED: Final = 30
+"""Attempts that relay and siblings must have had, each, at receivers that both have."""
+LEAST_FAILED: Final = 10
+SURE: Final = 5.0
+"""Standard deviations beyond chance that a first finding takes."""
+STILL_SURE: Final = 2.5
+WORSE_BY: Final = 0.2
+"""Share of attempts by which a relay must fail more often than its siblings."""
+STILL_WORSE_BY: Final = 0.1
+NEARLY_ALL: Final = 0.9
+"""Of the attempts of a relay that is as good as cut off."""
+STILL_NEARLY_ALL: Final = 0.7
+FEW: Final = 0.3
+"""At most so many of the siblings' attempts may fail meanwhile."""
+STUCK_S: Final = 30.0
+"""The queue manager takes a complete message at once."""
+STALE_S: Final = 120.0
+"""A message may well be under way for a while: servers that are slow on purpose take a minute."""
+STALE_LEAST: Final = 5
+"""Messages that must wait: a few may have the same receiver."""
+WAIT_RATIO: Final = 5.0
+"""A relay's messages must have waited so many times as long as its siblings' do."""
+
+FATAL_REASONS: Final = frozenset({Reason.QUEUE_STUCK, Reason.DELIVERIES_FAIL})
+SLOW_REASONS: Final = frozenset({Reason.DELIVERIES_WORSE, Reason.QUEUE_STALE})
+REASONS: Final = FATAL_REASONS | SLOW_REASONS
+"""Every reason that a comparison can give."""
+
+
+class Siblings:
+    """The relays of a pool that can be compared: their agents answer, and they get mail."""
+
+    def __init__(self, relays: Iterable[Relay]) -> None:
+        known = {
+            relay.name: relay.agent.status
+            for relay in relays
+            if relay.agent is not None and not silent(relay)
+        }
+        self._tallies = {name: _tally(status) for name, status in known.items()}
+        self.all = together(self._tallies.values())
+        """Of all of them."""
+        self._incoming_s = OthersMedian({name: status.oldest_incoming_s for name, status in known.items()})
+        self._active_s = OthersMedian({name: status.oldest_active_s for name, status in known.items()})
+
+    def differs(self, relay: str, status: RelayStatus) -> Difference | None:
+        """How a relay's deliveries go, compared with those of all others."""
+        own = self._tallies.get(relay)
+        return difference(_tally(status), self.all.without(own) if own else self.all)
+
+    def incoming_s(self, relay: str) -> float | None:
+        """For how long messages wait for the queue manager elsewhere."""
+        return self._incoming_s.without(relay)
+
+    def active_s(self, relay: str) -> float | None:
+        """For how long they are under way elsewhere."""
+        return self._active_s.without(relay)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A relay's figures beside its siblings'. ``before``: the reason that its entry in the status had."""
+
+    relay: str
+    status: RelayStatus
+    deliveries: Deliveries
+    siblings: Siblings
+    before: Reason | None = None
+
+
+Check = Callable[[Compared], Finding | None]
+
+
+def _stuck(seen: Compared) -> Finding | None:
+    """The queue manager does nothing: it takes no message, and no delivery ends."""
+    usual_s = seen.siblings.incoming_s(seen.relay)
+    if usual_s is None or seen.deliveries.idle_s < STUCK_S:
+        return None
+    if seen.status.oldest_incoming_s < max(STUCK_S, WAIT_RATIO * usual_s):
+        return None
+    return Finding(
+        Reason.QUEUE_STUCK, "takes mail and does not send it: its queue manager leaves messages alone", FATAL
+    )
+
+
+def _fails(seen: Compared) -> Finding | None:
+    found = seen.siblings.differs(seen.relay, seen.status)
+    if found is None or not _enough(found):
+        return None
+    again = seen.before is Reason.DELIVERIES_FAIL
+    if found.share < (STILL_NEARLY_ALL if again else NEARLY_ALL) or found.expected_share > FEW:
+        return None
+    if found.deviations < (STILL_SURE if again else SURE):
+        return None
+    message = f"nearly all its deliveries fail, and not those of its siblings{_mostly(seen.deliveries)}"
+    return Finding(Reason.DELIVERIES_FAIL, message, FATAL)
+
+
+def _worse(seen: Compared) -> Finding | None:
+    found = seen.siblings.differs(seen.relay, seen.status)
+    if found is None or not _enough(found):
+        return None
+    again = seen.before in {Reason.DELIVERIES_WORSE, Reason.DELIVERIES_FAIL}
+    if found.excess < (STILL_WORSE_BY if again else WORSE_BY):
+        return None
+    if found.deviations < (STILL_SURE if again else SURE):
+        return None
+    message = f"deliveries fail more often than at its siblings{_mostly(seen.deliveries)}"
+    return Finding(Reason.DELIVERIES_WORSE, message, SLOW_FACTOR)
+
+
+def _stale(seen: Compared) -> Finding | None:
+    """Messages are under way for ever, and nothing comes of any of them."""
+    usual_s = seen.siblings.active_s(seen.relay)
+    if usual_s is None or seen.status.queue.active < STALE_LEAST or seen.deliveries.idle_s < STALE_S:
+        return None
+    if seen.status.oldest_active_s < max(STALE_S, WAIT_RATIO * usual_s):
+        return None
+    return Finding(Reason.QUEUE_STALE, "none of the messages that it is sending has arrived", SLOW_FACTOR)
+
+
+CHAIN: Final[Sequence[Check]] = (_stuck, _fails, _worse, _stale)
+"""The checks in their order, from the worst to the least."""
+
+
+def of_comparison(relay: Relay, siblings: Siblings, before: Reason | None) -> Finding | None:
+    """The first finding of the chain. ``before``: the reason that the relay's entry in the status had."""
+    if relay.agent is None or silent(relay) or relay.agent.status.deliveries is None:
+        return None
+    status = relay.agent.status
+    seen = Compared(relay.name, status, relay.agent.status.deliveries, siblings, before)
+    return next((finding for check in CHAIN if (finding := check(seen))), None)
+
+
+def alarm(status: RelayStatus) -> tuple[int, bool]:
+    """What of a relay's figures is worth a comparison with its siblings: it changes only when that may matter."""
+    tally = _tally(status)
+    enough = sum(tally.tried.values()) >= LEAST_TRIED
+    return (int(5 * tally.share) if enough else 0, status.oldest_incoming_s >= STUCK_S)
+
+
+def _tally(status: RelayStatus) -> Tally:
+    return Tally.of(status.deliveries.receivers if status.deliveries else ())
+
+
+def _enough(found: Difference) -> bool:
+    return min(found.tried, found.siblings_tried) >= LEAST_TRIED and found.failed >= LEAST_FAILED
+
+
+def _mostly(deliveries: Deliveries) -> str:
+    """The reason of most failures, if there is one."""
+    failed = deliveries.deferred + deliveries.bounced
+    if 2 * deliveries.bounced > failed:
+        return ": most are bounced"
+    most = next((each for each in deliveries.deferrals if 2 * each.recipients > failed), None)
+    return f": mostly {most.reason}{f' ({most.stage})' if most.stage else ''}" if most else ""
