@@ -69,6 +69,7 @@ class Fleet:
         self.metrics = RelayMetrics(CollectorRegistry())
         self.probes = Probes(
             self._probe,
+            report=lambda _key, _relay: None,
             changed=lambda key, wait_s: self.queue.nudge(key, delay_s=wait_s),
             metrics=self.metrics,
             clock=self._clock,
@@ -85,8 +86,10 @@ class Fleet:
         """Weight of each relay that is not as usual, and since when."""
         self.latencies_s: list[float] = []
 
-    async def _probe(self, target: Target, profile: Profile) -> ProbeResult:
-        result = await probe(target.address, replace(profile, port=self._smtp_port), clock=self._clock)
+    async def _probe(self, target: Target, profile: Profile, canary: bytes) -> ProbeResult:
+        result = await probe(
+            target.address, replace(profile, port=self._smtp_port), canary, clock=self._clock
+        )
         self.latencies_s.append(result.took_s)
         return result
 

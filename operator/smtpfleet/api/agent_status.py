@@ -274,6 +274,21 @@ class QueueVolume(_StatusModel):
     free_inodes: int = 0
 
 
+class Canary(_StatusModel):
+    """A canary that came back: its digest (SHA-256 of the body, hexadecimal), and how long it was in the queue."""
+
+    id: str
+    digest: str
+    queue_s: float = 0.0
+
+
+class CanaryStatus(_StatusModel):
+    """The last canaries that came back, the newest first. What came more than ``up_s`` ago is not known."""
+
+    up_s: float = 0.0
+    returned: tuple[Canary, ...] = ()
+
+
 class RelayStatus(_StatusModel):
     """A relay's answer."""
 
@@ -294,6 +309,8 @@ class RelayStatus(_StatusModel):
     """None: it was not looked at yet, or its agent is older."""
     deliveries: Deliveries | None = None
     """None: its agent is older."""
+    canary: CanaryStatus | None = None
+    """None: its agent is older, and no canary may be sent."""
     certificate: CertificateStatus | None = None
     """None: this relay serves no TLS, because the mode is None or its agent is older."""
     users: UsersStatus | None = None

@@ -107,8 +107,11 @@ class Reason(StrEnum):
     SENDER_REFUSED = "SenderRefused"
     RECIPIENT_REFUSED = "RecipientRefused"
     RESET_FAILED = "ResetFailed"
+    CONTENT_REFUSED = "ContentRefused"
     PROBE_SLOW = "ProbeSlow"
     # a relay, found by comparing it with its siblings
+    CANARY_ALTERED = "CanaryAltered"
+    CANARY_LATE = "CanaryLate"
     QUEUE_STUCK = "QueueStuck"
     QUEUE_STALE = "QueueStale"
     DELIVERIES_FAIL = "DeliveriesFail"

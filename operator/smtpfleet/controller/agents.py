@@ -39,6 +39,7 @@ _FIGURES: Final = {
     "postfix_restarts",
     "volume",
     "deliveries",
+    "canary",
 }
 """Of a relay's answer: what changes with every message."""
 

@@ -32,6 +32,10 @@ class RelayMetrics:
             (*_POOL, "stage"), buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
             registry=registry,
         )  # fmt: skip
+        self.canary_seconds = Gauge(
+            f"{_PREFIX}_canary_duration_seconds", "How long the last canary was in a relay's queue.", _RELAY,
+            registry=registry,
+        )  # fmt: skip
         self.states = Gauge(
             f"{_PREFIX}_relay_state", "1 for the present state of a relay.", (*_RELAY, "state"),
             registry=registry,
@@ -83,6 +87,7 @@ class RelayMetrics:
         each: Iterable[MetricWrapperBase] = (
             self.probes,
             self.probe_seconds,
+            self.canary_seconds,
             self.states,
             self.weights,
             self.ejections,

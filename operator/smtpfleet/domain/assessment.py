@@ -133,7 +133,7 @@ class _Judgement:
         existing = [relay for relay in pool.relays if relay.exists]
         usual = Usual(existing)
         serving = [relay for relay in existing if relay.ready and _serves(previous.get(relay.name))]
-        self._siblings = passive.Siblings(serving)
+        self._siblings = passive.Siblings(serving, passive.late_s(pool.spec.health))
         self._views = [
             self._view(relay, previous.get(relay.name), usual.of_others_s(relay.name)) for relay in existing
         ]

@@ -10,10 +10,12 @@ from typing import Final
 from smtpfleet.api.agent_status import DeliveryStatus, NextHopProblem, NextHopTrouble
 from smtpfleet.api.reasons import ConditionType, Reason
 from smtpfleet.domain.assessment import Assessment
+from smtpfleet.domain.comparison import together
 from smtpfleet.domain.conditions import Verdict, listing
 from smtpfleet.domain.facts import Pool
+from smtpfleet.domain.findings import silent
 from smtpfleet.domain.neighbours import obstacle
-from smtpfleet.domain.passive import LEAST_TRIED, REASONS, Siblings
+from smtpfleet.domain.passive import LEAST_TRIED, REASONS, tally
 
 _REASONS: Final = {
     NextHopProblem.MISSING: Reason.SECRET_MISSING,
@@ -60,11 +62,16 @@ def _receivers_fail(pool: Pool, health: Assessment) -> Verdict | None:
     """That most deliveries fail although no relay is worse than its siblings."""
     if any(standing.reason in REASONS for standing in health.standings.values()):
         return None
-    siblings = Siblings(relay for relay in pool.relays if relay.exists and relay.ready)
+    known = [
+        tally(relay.agent.status)
+        for relay in pool.relays
+        if relay.exists and relay.ready and relay.agent and not silent(relay)
+    ]
+    whole = together(known)
     failing = _was(pool, Reason.RECEIVERS_FAIL)
-    if sum(siblings.all.tried.values()) < LEAST_TRIED:
+    if sum(whole.tried.values()) < LEAST_TRIED:
         return None
-    if siblings.all.share < (STILL_MANY if failing else MOST):
+    if whole.share < (STILL_MANY if failing else MOST):
         return None
     message = (
         "most deliveries of the last minute failed, at no relay more than at the others: it is the receivers"

@@ -60,6 +60,7 @@ _FAILED: Final = {
     ProbeStage.MAIL: Reason.SENDER_REFUSED,
     ProbeStage.RCPT: Reason.RECIPIENT_REFUSED,
     ProbeStage.RSET: Reason.RESET_FAILED,
+    ProbeStage.DATA: Reason.CONTENT_REFUSED,
 }
 _NO_TIME: Final = datetime.fromtimestamp(0, UTC)
 _DOING: Final = {
@@ -70,6 +71,7 @@ _DOING: Final = {
     ProbeStage.MAIL: "MAIL",
     ProbeStage.RCPT: "RCPT",
     ProbeStage.RSET: "RSET",
+    ProbeStage.DATA: "a whole message",
 }
 FATAL_REASONS: Final = frozenset({*_FAILED.values(), Reason.CERTIFICATE_EXPIRED})
 """Reasons that a probe can give and that eject a relay."""

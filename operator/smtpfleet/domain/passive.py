@@ -5,12 +5,16 @@ found; what was found once takes less to be found again than to be found first, 
 not make a relay come and go; the worse the figures, the worse the finding.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 from smtpfleet.api.agent_status import Deliveries, RelayStatus
+from smtpfleet.api.health import Health
+from smtpfleet.api.probes import CanaryReport
 from smtpfleet.api.reasons import Reason
+from smtpfleet.api.values import duration_seconds
 from smtpfleet.domain.comparison import Difference, Tally, difference, together
 from smtpfleet.domain.facts import Relay
 from smtpfleet.domain.findings import FATAL, SLOW_FACTOR, Finding, silent
@@ -30,6 +34,12 @@ NEARLY_ALL: Final = 0.9
 STILL_NEARLY_ALL: Final = 0.7
 FEW: Final = 0.3
 """At most so many of the siblings' attempts may fail meanwhile."""
+LATE_LEAST_S: Final = 5.0
+"""A canary is back at once, unless its relay is very busy."""
+CANARY_RATIO: Final = 5.0
+"""It must be away for so many times as long as those that siblings were sent later."""
+CROWDED: Final = 10_000
+"""So many active messages keep the queue manager from taking up more: not its fault while deliveries go on."""
 STUCK_S: Final = 30.0
 """The queue manager takes a complete message at once."""
 STALE_S: Final = 120.0
@@ -39,31 +49,49 @@ STALE_LEAST: Final = 5
 WAIT_RATIO: Final = 5.0
 """A relay's messages must have waited so many times as long as its siblings' do."""
 
-FATAL_REASONS: Final = frozenset({Reason.QUEUE_STUCK, Reason.DELIVERIES_FAIL})
+FATAL_REASONS: Final = frozenset(
+    {Reason.CANARY_ALTERED, Reason.CANARY_LATE, Reason.QUEUE_STUCK, Reason.DELIVERIES_FAIL}
+)
 SLOW_REASONS: Final = frozenset({Reason.DELIVERIES_WORSE, Reason.QUEUE_STALE})
 REASONS: Final = FATAL_REASONS | SLOW_REASONS
 """Every reason that a comparison can give."""
 
 
 class Siblings:
-    """The relays of a pool that can be compared: their agents answer, and they get mail."""
+    """The relays of a pool that can be compared: their agents answer, and they get mail. ``late_s``: :func:`late_s`."""
 
-    def __init__(self, relays: Iterable[Relay]) -> None:
+    def __init__(self, relays: Iterable[Relay], late_s: float) -> None:
+        relays = tuple(relays)
+        self.late_s = late_s
+        self._canaries = {relay.name: relay.canaries for relay in relays}
         known = {
             relay.name: relay.agent.status
             for relay in relays
             if relay.agent is not None and not silent(relay)
         }
-        self._tallies = {name: _tally(status) for name, status in known.items()}
-        self.all = together(self._tallies.values())
-        """Of all of them."""
+        self._tallies = {name: tally(status) for name, status in known.items()}
+        self._all = together(self._tallies.values())
         self._incoming_s = OthersMedian({name: status.oldest_incoming_s for name, status in known.items()})
         self._active_s = OthersMedian({name: status.oldest_active_s for name, status in known.items()})
+
+    def canaries_s(self, relay: str, sent_s: float) -> float | None:
+        """How long the canaries took that others were sent later than ``sent_s`` seconds ago, as far as they are back:
+        the median over the relays; None: there is none.
+        """
+        took = [
+            back[0]
+            for name, canaries in self._canaries.items()
+            if name != relay
+            and (
+                back := [each.took_s for each in canaries if each.took_s is not None and each.sent_s < sent_s]
+            )
+        ]
+        return median(took) if took else None
 
     def differs(self, relay: str, status: RelayStatus) -> Difference | None:
         """How a relay's deliveries go, compared with those of all others."""
         own = self._tallies.get(relay)
-        return difference(_tally(status), self.all.without(own) if own else self.all)
+        return difference(tally(status), self._all.without(own) if own else self._all)
 
     def incoming_s(self, relay: str) -> float | None:
         """For how long messages wait for the queue manager elsewhere."""
@@ -82,10 +110,53 @@ class Compared:
     status: RelayStatus
     deliveries: Deliveries
     siblings: Siblings
+    canaries: tuple[CanaryReport, ...] = ()
     before: Reason | None = None
 
 
 Check = Callable[[Compared], Finding | None]
+
+
+def _altered(seen: Compared) -> Finding | None:
+    back = next((each for each in seen.canaries if each.took_s is not None), None)
+    if back is None or back.intact:
+        return None
+    return Finding(
+        Reason.CANARY_ALTERED, "changed the content of a message that went through its queue", FATAL
+    )
+
+
+def _late(seen: Compared) -> Finding | None:
+    if seen.status.queue.active >= CROWDED and seen.deliveries.idle_s < STUCK_S:
+        return None
+    for late in _away(seen.canaries, seen.siblings.late_s):
+        usual_s = seen.siblings.canaries_s(seen.relay, late.sent_s)
+        if usual_s is not None and _away_s(late) >= CANARY_RATIO * usual_s:
+            message = "a message that it took has not come through its queue in time, as its siblings' have"
+            return Finding(Reason.CANARY_LATE, message, FATAL)
+    return None
+
+
+def _away(canaries: Sequence[CanaryReport], late_s: float) -> Iterator[CanaryReport]:
+    """Those that are missing for too long, and the last that is back, if it was."""
+    yield from (each for each in canaries if each.took_s is None and each.waited_s >= late_s)
+    back = next((each for each in canaries if each.took_s is not None), None)
+    if back is not None and _away_s(back) >= late_s:
+        yield back
+
+
+def _away_s(canary: CanaryReport) -> float:
+    return canary.waited_s if canary.took_s is None else canary.took_s
+
+
+def late_s(health: Health) -> float:
+    """After how many seconds a canary is late: when as many probes would have failed as eject a relay."""
+    return max(LATE_LEAST_S, health.unhealthy_threshold * duration_seconds(health.interval))
+
+
+def suspicious(canaries: Sequence[CanaryReport], late_s: float) -> bool:
+    """Whether they are worth a comparison with the siblings'."""
+    return any(True for _ in _away(canaries, late_s)) or not all(each.intact for each in canaries)
 
 
 def _stuck(seen: Compared) -> Finding | None:
@@ -136,7 +207,7 @@ def _stale(seen: Compared) -> Finding | None:
     return Finding(Reason.QUEUE_STALE, "none of the messages that it is sending has arrived", SLOW_FACTOR)
 
 
-CHAIN: Final[Sequence[Check]] = (_stuck, _fails, _worse, _stale)
+CHAIN: Final[Sequence[Check]] = (_altered, _late, _stuck, _fails, _worse, _stale)
 """The checks in their order, from the worst to the least."""
 
 
@@ -145,18 +216,19 @@ def of_comparison(relay: Relay, siblings: Siblings, before: Reason | None) -> Fi
     if relay.agent is None or silent(relay) or relay.agent.status.deliveries is None:
         return None
     status = relay.agent.status
-    seen = Compared(relay.name, status, relay.agent.status.deliveries, siblings, before)
+    seen = Compared(relay.name, status, relay.agent.status.deliveries, siblings, relay.canaries, before)
     return next((finding for check in CHAIN if (finding := check(seen))), None)
 
 
 def alarm(status: RelayStatus) -> tuple[int, bool]:
     """What of a relay's figures is worth a comparison with its siblings: it changes only when that may matter."""
-    tally = _tally(status)
-    enough = sum(tally.tried.values()) >= LEAST_TRIED
-    return (int(5 * tally.share) if enough else 0, status.oldest_incoming_s >= STUCK_S)
+    attempts = tally(status)
+    enough = sum(attempts.tried.values()) >= LEAST_TRIED
+    return (int(5 * attempts.share) if enough else 0, status.oldest_incoming_s >= STUCK_S)
 
 
-def _tally(status: RelayStatus) -> Tally:
+def tally(status: RelayStatus) -> Tally:
+    """Its attempts of the last minute."""
     return Tally.of(status.deliveries.receivers if status.deliveries else ())
 
 

@@ -103,10 +103,8 @@ def test_what_is_not_known_any_more_changes_nothing() -> None:
 def test_a_paused_pool_is_left_alone_by_comparisons() -> None:
     fleet = delivering(0, 0, 0)
     fleet.run(2)
-    fleet.relays[fleet.name(1)] = {"paused": True}
-    fleet.run(1)
     tell(fleet, 1, failed=200)
-    fleet.relays[fleet.name(1)]["paused"] = True
+    fleet.relays[fleet.name(1)] = {**fleet.relays[fleet.name(1)], "paused": True}
     fleet.run(20)
     assert fleet.states()[1] == "Serving"
 

@@ -1,5 +1,6 @@
 """What comparing a relay with its siblings finds, and what it never finds."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,12 +15,23 @@ from smtpfleet.api.agent_status import (
     QueueCounts,
     ReceiverGroup,
 )
+from smtpfleet.api.health import Health
+from smtpfleet.api.probes import CanaryReport
 from smtpfleet.api.reasons import Reason
 from smtpfleet.domain.facts import Relay
 from smtpfleet.domain.findings import FATAL, NOTICE, SLOW_FACTOR, Finding
-from smtpfleet.domain.passive import FATAL_REASONS, SLOW_REASONS, Siblings, alarm, of_comparison
+from smtpfleet.domain.passive import (
+    FATAL_REASONS,
+    SLOW_REASONS,
+    Siblings,
+    alarm,
+    late_s,
+    of_comparison,
+    suspicious,
+)
 from tests.unit.domain.samples import answer, relay, report
 
+LATE_S = 20.0
 BLOCKED = Deferral(reason=DeferralReason.REMOTE_TEMPORARY, stage=DeferralStage.RCPT, recipients=10_000)
 
 
@@ -39,7 +51,7 @@ def telling(
 
 def found(relays: list[Relay], before: Reason | None = None) -> Finding | None:
     """Of the first of them."""
-    return of_comparison(relays[0], Siblings(relays), before)
+    return of_comparison(relays[0], Siblings(relays, LATE_S), before)
 
 
 def word(relays: list[Relay], before: Reason | None = None) -> str:
@@ -135,6 +147,68 @@ def test_an_agent_that_is_silent_or_old_is_neither_judged_nor_compared_with() ->
     assert not word([relay(0, agent=None), good])
 
 
+def carrying(number: int, *canaries: CanaryReport, **fields: Any) -> Relay:
+    """A relay with these canaries, the newest first."""
+    return replace(telling(number, **fields), canaries=canaries)
+
+
+def canary(sent_s: float, took_s: float | None = 0.1, *, intact: bool = True) -> CanaryReport:
+    return CanaryReport(sent_s=sent_s, waited_s=sent_s, took_s=took_s, intact=intact)
+
+
+MISSING = canary(25, None)
+WELL = (carrying(1, canary(10), canary(40)), carrying(2, canary(12), canary(42)))
+
+
+@pytest.mark.parametrize(
+    ("own", "siblings", "reason"),
+    [
+        ((MISSING,), WELL, "CanaryLate"),
+        ((canary(1), MISSING), WELL, "CanaryLate"),
+        ((canary(19, None),), WELL, ""),
+        ((canary(30, 21.0),), WELL, "CanaryLate"),
+        ((canary(3, 0.1), canary(30, 21.0)), WELL, ""),
+        ((canary(3, 0.1, intact=False),), WELL, "CanaryAltered"),
+        ((canary(3, 0.1), canary(30, 0.1, intact=False)), WELL, ""),
+        ((canary(3, None), canary(30, 0.1, intact=False)), WELL, "CanaryAltered"),
+        ((), WELL, ""),
+        # Nobody else was sent one later, or theirs are away, too.
+        ((MISSING,), (carrying(1, canary(26)), carrying(2, canary(30))), ""),
+        ((MISSING,), (carrying(1, canary(10, None)), carrying(2)), ""),
+        ((MISSING,), (), ""),
+        # They take nearly as long.
+        ((MISSING,), (carrying(1, canary(10, 6.0)), carrying(2, canary(10, 6.0))), ""),
+        ((MISSING,), (carrying(1, canary(10, 4.0)), carrying(2, canary(10, 4.0))), "CanaryLate"),
+    ],
+)
+def test_canaries_are_judged_beside_those_that_siblings_were_sent_later(
+    own: tuple[CanaryReport, ...], siblings: tuple[Relay, ...], reason: str
+) -> None:
+    assert word([carrying(0, *own), *siblings]) == reason
+
+
+@pytest.mark.parametrize(
+    ("active", "idle_s", "reason"),
+    [(10_000, 1.0, ""), (9_999, 1.0, "CanaryLate"), (10_000, 31.0, "CanaryLate")],
+)
+def test_a_queue_full_of_mail_that_moves_excuses_a_late_canary(
+    active: int, idle_s: float, reason: str
+) -> None:
+    own = carrying(0, MISSING, queue=QueueCounts(active=active), idle_s=idle_s)
+    assert word([own, *WELL]) == reason
+
+
+@pytest.mark.parametrize(
+    ("canaries", "looks"),
+    [((), False), ((canary(1),), False), ((canary(1, None),), False), ((MISSING,), True), ((canary(1), MISSING), True),
+     ((canary(1, 0.1, intact=False),), True), ((canary(1, 30.0),), True)],
+)  # fmt: skip
+def test_a_canary_that_may_be_a_finding_is_worth_a_look(
+    canaries: tuple[CanaryReport, ...], looks: bool
+) -> None:
+    assert suspicious(canaries, LATE_S) is looks
+
+
 figures = st.fixed_dictionaries(
     {
         "tried": st.integers(0, 2000),
@@ -160,7 +234,7 @@ def test_what_all_relays_have_alike_is_found_at_none(
 ) -> None:
     relays = [_made(number, known) for number in range(count)]
     for each in relays:
-        assert of_comparison(each, Siblings(relays), before) is None
+        assert of_comparison(each, Siblings(relays, LATE_S), before) is None
 
 
 @given(
@@ -173,7 +247,7 @@ def test_equal_rates_are_found_at_none_however_much_each_sends(
 ) -> None:
     relays = [telling(i, tried=4 * n, failed=int(4 * n * rate)) for i, n in enumerate(fours)]
     for each in relays:
-        assert of_comparison(each, Siblings(relays), before) is None
+        assert of_comparison(each, Siblings(relays, LATE_S), before) is None
 
 
 @given(
@@ -198,6 +272,11 @@ def test_worse_figures_are_never_a_lesser_finding(
 
 def _factor(finding: Finding | None) -> int:
     return finding.factor if finding else NOTICE
+
+
+def test_a_canary_is_late_when_probes_would_have_ejected() -> None:
+    assert late_s(Health()) == 15.0
+    assert late_s(Health(interval="2s", timeout="1s", unhealthy_threshold=1)) == 5.0
 
 
 def test_a_reason_has_one_factor() -> None:

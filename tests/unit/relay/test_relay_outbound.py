@@ -114,7 +114,7 @@ def test_without_good_credentials_mail_waits(
     ways = stand.ways(smarthost=SMARTHOST)
     assert ways.default.startswith("retry:4.7.8 no mail for smtp.provider.example:587 without credentials")
     assert ways.services == ()
-    assert parameters(ways)["smtpd_reject_unlisted_recipient"] == "no"  # else smtpd answers 450
+    assert parameters(ways, "")["smtpd_reject_unlisted_recipient"] == "no"  # else smtpd answers 450
     trouble = stand.troubles()["smtp.provider.example:587"]
     assert (trouble.problem, trouble.waiting) == (problem, True)
 
