@@ -34,8 +34,9 @@ from smtpfleet.controller.workqueue import Done, Pace, WorkQueue
 from smtpfleet.domain.facts import Claim, Deployment, Pod, Pool, Relay
 from smtpfleet.domain.plan import plan
 from smtpfleet.domain.status import report
+from smtpfleet.probing.canaries import PoolKey
 from smtpfleet.probing.dialogue import Profile, probe
-from smtpfleet.probing.prober import PoolKey, Target
+from smtpfleet.probing.prober import Target
 
 SIZES: Final = (1, 10, 100, 1000)
 POOL_SIZE: Final = 200

@@ -19,14 +19,18 @@ from smtpfleet.domain import passive
 from smtpfleet.domain.facts import AgentReport, Pool, ProbeReport, Relay, Wish
 from smtpfleet.domain.findings import SLOW_S, of_result
 from smtpfleet.domain.scaling import marked_before
-from smtpfleet.probing.canaries import Canaries, Heard
+from smtpfleet.probing.canaries import Canaries, Heard, PoolKey
 from smtpfleet.probing.dialogue import Profile
-from smtpfleet.probing.prober import Pace, PoolKey, Probe, Prober, Target
+from smtpfleet.probing.prober import Pace, Probe, Prober, Target
 
 GATHER_S: Final = 2.0
 """How long good news may wait for more of it."""
 PASSED: Final = "Passed"
 """Result of a probe that found nothing."""
+SENT: Final = "Sent"
+"""Result of a canary that the relay took."""
+MISSED: Final = "Missed"
+"""Result of one that is late or altered; counted once until all of the relay's are well."""
 SPOILT: Final = "Spoilt"
 """Result of a probe that does not count, because this process itself was too slow."""
 
@@ -104,6 +108,8 @@ class Probes:
         if result is None:
             self._metrics.probed(key, relay, SPOILT, None)
             return
+        if result.handed_in:
+            self._metrics.canaries.labels(*key, relay, SENT).inc()
         finding = of_result(result)
         self._metrics.probed(key, relay, finding.reason if finding else PASSED, result)
         if self._in_a_row(key, relay) <= self._certain.get(key, 0):
@@ -122,6 +128,8 @@ class Probes:
         self._late[key] = after
         if after != before:
             self._changed(key, 0.0)
+        if after > before:
+            self._metrics.canaries.labels(*key, relay, MISSED).inc()
 
     def _in_a_row(self, key: PoolKey, relay: str) -> int:
         """How many of the last results of a relay's present pod say the same."""

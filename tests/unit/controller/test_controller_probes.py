@@ -52,7 +52,8 @@ class Fleet:
         )
 
     async def _probe(self, target: Target, profile: Profile, canary: bytes) -> ProbeResult:
-        return self.says[target.relay]
+        says = self.says[target.relay]
+        return replace(says, handed_in=says.handed_in and bool(canary))
 
     def _changed(self, key: tuple[str, str], wait_s: float) -> None:
         assert key == KEY
@@ -251,7 +252,12 @@ async def test_a_canary_that_does_not_come_back_is_news_once_and_that_it_did_is_
         assert late.took_s is None
         assert late.waited_s >= 40
         assert {each.canaries for each in fleet.look().relays[1:]} == {()}
+        tell(Canary(id="0" * 32, digest=""))  # none of ours
+        assert fleet.look().relays[0].canaries[0].took_s is None
     text = generate_latest(fleet.registry).decode()
+    labels = 'namespace="mail",pool="outbound",relay="outbound-relay-0"'
+    assert f'smtpfleet_operator_canaries_total{{{labels},result="Missed"}} 1.0' in text
+    assert f'smtpfleet_operator_canaries_total{{{labels},result="Sent"}} 2.0' in text
     assert "canary_duration_seconds{" not in text
 
 
