@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from smtpfleet.api.pool import SmtpPoolSpec
-from smtpfleet.api.probes import ProbeResult, canary_clients, probe_client
+from smtpfleet.api.probes import ProbeResult, probe_client
 from smtpfleet.api.reasons import Reason
 from smtpfleet.api.submission import TlsMode
 from smtpfleet.api.values import duration_seconds
@@ -75,7 +75,7 @@ class Probes:
         spec = seen.spec
         self._certain[key] = max(spec.health.unhealthy_threshold, spec.health.healthy_threshold)
         late_s = self._late_s[key] = passive.late_s(spec.health)
-        self._canaries.follow(key, canary_interval_s(spec), late_s=late_s)
+        self._canaries.follow(key, passive.canary_interval_s(spec), late_s=late_s)
         self._prober.follow(key, targets(seen), profile(spec), pace(spec))
         relays = tuple(
             replace(
@@ -177,12 +177,6 @@ def _heard(report: AgentReport | None) -> Heard | None:
     if report is None or report.status.canary is None:
         return None
     return Heard(report.status.canary, report.pod_uid, report.age_s)
-
-
-def canary_interval_s(spec: SmtpPoolSpec) -> float:
-    """How often relays get a canary; 0: never. Only an address that no client can have may send them."""
-    interval_s = duration_seconds(spec.health.canary_interval)
-    return interval_s if canary_clients(spec.submission.trusted_networks) else 0.0
 
 
 def pace(spec: SmtpPoolSpec) -> Pace:

@@ -174,7 +174,7 @@ class _Judgement:
         by_probes = certain(before if reason in REASONS else NOTICE, factors, self._rules)
         compared = passive.of_comparison(relay, self._siblings, reason)
         by_comparison = compared.factor if compared else NOTICE
-        if reason in passive.REASONS and silent(relay):
+        if reason in passive.REASONS and (silent(relay) or self._awaits_canary(relay, reason)):
             by_comparison = before  # nothing is known that could change it
         surplus = reason is Reason.SURPLUS
         return _View(
@@ -189,6 +189,12 @@ class _Judgement:
             leaves=relay.wish is Wish.DRAIN or relay.doomed or surplus,
             ready=relay.ready,
         )
+
+    def _awaits_canary(self, relay: Relay, reason: Reason | None) -> bool:
+        """Whether it was found by a canary, and the next one (of an operator that has just started) is still away."""
+        spec = self._pool.spec
+        sent = passive.canary_interval_s(spec) > 0
+        return sent and reason in passive.CANARY_REASONS and passive.undecided(relay)
 
     def _standing(self, view: _View) -> Standing:
         old = view.old

@@ -12,7 +12,8 @@ from typing import Final
 
 from smtpfleet.api.agent_status import Deliveries, RelayStatus
 from smtpfleet.api.health import Health
-from smtpfleet.api.probes import CanaryReport
+from smtpfleet.api.pool import SmtpPoolSpec
+from smtpfleet.api.probes import CanaryReport, canary_clients
 from smtpfleet.api.reasons import Reason
 from smtpfleet.api.values import duration_seconds
 from smtpfleet.domain.comparison import Difference, Tally, difference, together
@@ -53,6 +54,7 @@ FATAL_REASONS: Final = frozenset(
     {Reason.CANARY_ALTERED, Reason.CANARY_LATE, Reason.QUEUE_STUCK, Reason.DELIVERIES_FAIL}
 )
 SLOW_REASONS: Final = frozenset({Reason.DELIVERIES_WORSE, Reason.QUEUE_STALE})
+CANARY_REASONS: Final = frozenset({Reason.CANARY_ALTERED, Reason.CANARY_LATE})
 REASONS: Final = FATAL_REASONS | SLOW_REASONS
 """Every reason that a comparison can give."""
 
@@ -90,8 +92,10 @@ class Siblings:
 
     def differs(self, relay: str, status: RelayStatus) -> Difference | None:
         """How a relay's deliveries go, compared with those of all others."""
-        own = self._tallies.get(relay)
-        return difference(tally(status), self._all.without(own) if own else self._all)
+        own = self._tallies.get(relay) or tally(status)
+        if sum(own.failed.values()) < LEAST_FAILED:
+            return None  # as nearly always, and to compare is dear
+        return difference(own, self._all.without(own) if relay in self._tallies else self._all)
 
     def incoming_s(self, relay: str) -> float | None:
         """For how long messages wait for the queue manager elsewhere."""
@@ -149,6 +153,12 @@ def _away_s(canary: CanaryReport) -> float:
     return canary.waited_s if canary.took_s is None else canary.took_s
 
 
+def canary_interval_s(spec: SmtpPoolSpec) -> float:
+    """How often relays get a canary; 0: never. Only an address that no client can have may send them."""
+    interval_s = duration_seconds(spec.health.canary_interval)
+    return interval_s if canary_clients(spec.submission.trusted_networks) else 0.0
+
+
 def late_s(health: Health) -> float:
     """After how many seconds a canary is late: when as many probes would have failed as eject a relay."""
     return max(LATE_LEAST_S, health.unhealthy_threshold * duration_seconds(health.interval))
@@ -171,30 +181,21 @@ def _stuck(seen: Compared) -> Finding | None:
     )
 
 
-def _fails(seen: Compared) -> Finding | None:
+def _deliveries(seen: Compared) -> Finding | None:
     found = seen.siblings.differs(seen.relay, seen.status)
-    if found is None or not _enough(found):
-        return None
-    again = seen.before is Reason.DELIVERIES_FAIL
-    if found.share < (STILL_NEARLY_ALL if again else NEARLY_ALL) or found.expected_share > FEW:
-        return None
-    if found.deviations < (STILL_SURE if again else SURE):
-        return None
-    message = f"nearly all its deliveries fail, and not those of its siblings{_mostly(seen.deliveries)}"
-    return Finding(Reason.DELIVERIES_FAIL, message, FATAL)
-
-
-def _worse(seen: Compared) -> Finding | None:
-    found = seen.siblings.differs(seen.relay, seen.status)
-    if found is None or not _enough(found):
+    if found is None or min(found.tried, found.siblings_tried) < LEAST_TRIED or found.failed < LEAST_FAILED:
         return None
     again = seen.before in {Reason.DELIVERIES_WORSE, Reason.DELIVERIES_FAIL}
-    if found.excess < (STILL_WORSE_BY if again else WORSE_BY):
-        return None
     if found.deviations < (STILL_SURE if again else SURE):
         return None
-    message = f"deliveries fail more often than at its siblings{_mostly(seen.deliveries)}"
-    return Finding(Reason.DELIVERIES_WORSE, message, SLOW_FACTOR)
+    nearly_all = STILL_NEARLY_ALL if seen.before is Reason.DELIVERIES_FAIL else NEARLY_ALL
+    if found.share >= nearly_all and found.expected_share <= FEW:
+        message = f"nearly all its deliveries fail, and not those of its siblings{_mostly(seen.deliveries)}"
+        return Finding(Reason.DELIVERIES_FAIL, message, FATAL)
+    if found.excess >= (STILL_WORSE_BY if again else WORSE_BY):
+        message = f"deliveries fail more often than at its siblings{_mostly(seen.deliveries)}"
+        return Finding(Reason.DELIVERIES_WORSE, message, SLOW_FACTOR)
+    return None
 
 
 def _stale(seen: Compared) -> Finding | None:
@@ -207,7 +208,7 @@ def _stale(seen: Compared) -> Finding | None:
     return Finding(Reason.QUEUE_STALE, "none of the messages that it is sending has arrived", SLOW_FACTOR)
 
 
-CHAIN: Final[Sequence[Check]] = (_altered, _late, _stuck, _fails, _worse, _stale)
+CHAIN: Final[Sequence[Check]] = (_altered, _late, _stuck, _deliveries, _stale)
 """The checks in their order, from the worst to the least."""
 
 
@@ -220,6 +221,12 @@ def of_comparison(relay: Relay, siblings: Siblings, before: Reason | None) -> Fi
     return next((finding for check in CHAIN if (finding := check(seen))), None)
 
 
+def undecided(relay: Relay) -> bool:
+    """Whether its agent takes canaries, and none has come back yet: what was found before is not refuted."""
+    takes = relay.agent is not None and relay.agent.status.canary is not None
+    return takes and all(each.took_s is None for each in relay.canaries)
+
+
 def alarm(status: RelayStatus) -> tuple[int, bool]:
     """What of a relay's figures is worth a comparison with its siblings: it changes only when that may matter."""
     attempts = tally(status)
@@ -230,10 +237,6 @@ def alarm(status: RelayStatus) -> tuple[int, bool]:
 def tally(status: RelayStatus) -> Tally:
     """Its attempts of the last minute."""
     return Tally.of(status.deliveries.receivers if status.deliveries else ())
-
-
-def _enough(found: Difference) -> bool:
-    return min(found.tried, found.siblings_tried) >= LEAST_TRIED and found.failed >= LEAST_FAILED
 
 
 def _mostly(deliveries: Deliveries) -> str:

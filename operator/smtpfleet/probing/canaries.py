@@ -56,6 +56,8 @@ class _Sent:
 class _Pool:
     interval_s: float
     hurry_s: float
+    away: dict[str, float] = field(default_factory=dict)
+    """By relay, when its last canary was sent of those that have been away for long."""
     sent: dict[str, deque[_Sent]] = field(default_factory=dict)
 
 
@@ -112,7 +114,7 @@ class Canaries:
         if pool is None or heard is None or heard.pod_uid != pod_uid:
             return None
         last = next(reversed(pool.sent.get(relay, ())), None)
-        if last is None or last.pod_uid != pod_uid or self._is_due(key, pool, relay, last):
+        if last is None or last.pod_uid != pod_uid or self._is_due(pool, last):
             return made(self._random, self._now())
         return None
 
@@ -130,29 +132,24 @@ class Canaries:
             return ()
         now, back = self._clock(), {each.id: each for each in heard.status.returned}
         known_s = heard.age_s + heard.status.up_s
+        pool.away.pop(relay, None)
         found = []
         for sent in reversed(pool.sent.get(relay, ())):
             age_s = now - sent.at
             if sent.pod_uid != heard.pod_uid or age_s >= known_s:
                 continue
-            returned = back.get(sent.id)
+            returned, waited_s = back.get(sent.id), max(0.0, age_s - heard.age_s)
+            if returned is None and waited_s >= pool.hurry_s:
+                pool.away[relay] = max(sent.at, pool.away.get(relay, sent.at))
             found.append(
                 CanaryReport(
                     sent_s=age_s,
-                    waited_s=max(0.0, age_s - heard.age_s),
+                    waited_s=waited_s,
                     took_s=returned.queue_s if returned else None,
                     intact=returned is None or returned.digest == sent.digest,
                 )
             )
         return tuple(found)
 
-    def _is_due(self, key: PoolKey, pool: _Pool, relay: str, last: _Sent) -> bool:
-        age_s = self._clock() - last.at
-        if age_s >= pool.interval_s:
-            return True
-        return age_s >= pool.hurry_s and any(
-            report.took_s is None and report.waited_s >= pool.hurry_s and report.sent_s < age_s
-            for other in pool.sent
-            if other != relay
-            for report in self.reports(key, other)
-        )
+    def _is_due(self, pool: _Pool, last: _Sent) -> bool:
+        return self._clock() - last.at >= pool.interval_s or any(at > last.at for at in pool.away.values())

@@ -13,9 +13,10 @@ from smtpfleet.api.agent_status import Canary, CanaryStatus
 from smtpfleet.api.probes import ProbeResult, ProbeStage, ProbeTrouble
 from smtpfleet.api.reasons import Reason, RelayState
 from smtpfleet.api.status import RelayEntry, SmtpPoolStatus
-from smtpfleet.controller.probes import GATHER_S, Probes, canary_interval_s, pace, profile, targets
+from smtpfleet.controller.probes import GATHER_S, Probes, pace, profile, targets
 from smtpfleet.controller.relay_metrics import RelayMetrics
 from smtpfleet.domain.facts import AgentReport, Claim, Pool, Wish
+from smtpfleet.domain.passive import canary_interval_s
 from smtpfleet.probing.dialogue import Profile
 from smtpfleet.probing.prober import Target
 from tests.unit.domain.samples import pod, pool, relay, report, spec

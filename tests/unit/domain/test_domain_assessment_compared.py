@@ -1,11 +1,13 @@
 """A pool over time: what its agents' words, compared with each other, do to states, weights and conditions."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtpfleet.api.agent_status import Deliveries, ReceiverGroup
+from smtpfleet.api.agent_status import CanaryStatus, Deliveries, ReceiverGroup
+from smtpfleet.api.probes import CanaryReport
 from tests.unit.domain.fleet import REFUSED, Fleet, well
 from tests.unit.domain.samples import report
 
@@ -109,7 +111,56 @@ def test_a_paused_pool_is_left_alone_by_comparisons() -> None:
     assert fleet.states()[1] == "Serving"
 
 
-@settings(max_examples=25, deadline=None)
+def canary(fleet: Fleet, number: int, *took_s: float | None) -> None:
+    """From now on these are a relay's canaries, the newest first, one each 30 s."""
+    name = fleet.name(number)
+    canaries = tuple(
+        CanaryReport(sent_s=20.0 + 30 * place, waited_s=20.0 + 30 * place, took_s=seconds)
+        for place, seconds in enumerate(took_s)
+    )
+    agent = report(name, deliveries=Deliveries(), canary=CanaryStatus(up_s=500))
+    fleet.relays[name] = {"agent": agent, "canaries": canaries}
+
+
+def with_canaries() -> Fleet:
+    """Relay 1 is to be looked at; its siblings' canaries, sent later, are back."""
+    fleet = well()
+    for number in (0, 2):
+        canary(fleet, number, 0.1)
+        known = fleet.relays[fleet.name(number)]
+        later = tuple(replace(each, sent_s=1.0, waited_s=1.0) for each in known["canaries"])
+        fleet.relays[fleet.name(number)] = {**known, "canaries": later}
+    return fleet
+
+
+def test_a_relay_whose_canary_is_late_is_out_until_one_is_back_in_time_also_under_another_operator() -> None:
+    fleet = with_canaries()
+    canary(fleet, 1, None)
+    fleet.run(2)
+    assert (fleet.states()[1], fleet.entry(1).reason) == ("Ejected", "CanaryLate")
+    fleet.restart_operator()
+    canary(fleet, 1)
+    fleet.run(100)
+    assert (fleet.states()[1], fleet.entry(1).ejections) == ("Ejected", 1)
+    canary(fleet, 1, 60.0, 90.0)
+    fleet.run(5)
+    assert fleet.states()[1] == "Ejected"
+    canary(fleet, 1, 0.1, 60.0, 90.0)
+    fleet.run(5)
+    assert fleet.states()[1] == "SlowStart"
+
+
+def test_a_relay_that_no_canary_can_be_sent_to_any_more_does_not_stay_out_for_one() -> None:
+    fleet = with_canaries()
+    canary(fleet, 1, None)
+    fleet.run(2)
+    assert fleet.states()[1] == "Ejected"
+    fleet.relays[fleet.name(1)] = {"agent": report(fleet.name(1))}
+    fleet.run(40)
+    assert fleet.states()[1] == "SlowStart"
+
+
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 200), min_size=3, max_size=3), min_size=1, max_size=12))
 def test_comparisons_never_eject_more_than_may_be_out_whatever_agents_tell(rounds: list[list[int]]) -> None:
     fleet = delivering(0, 0, 0)

@@ -128,9 +128,12 @@ def test_while_one_is_missing_the_siblings_get_theirs_at_once_and_only_once() ->
     fleet.now += 5
     fleet.send("r0")
     fleet.now += 9
+    fleet.canaries.reports(KEY, "r0")  # as after each of its probes
     assert fleet.due("r1") is None
     fleet.now += 1
+    fleet.canaries.reports(KEY, "r0")
     fleet.returns(fleet.send("r1"), "r1")
     assert fleet.due("r0") is None  # the one that is missing has company enough
     fleet.now += 15
+    fleet.canaries.reports(KEY, "r0")
     assert fleet.due("r1") is None
