@@ -36,10 +36,10 @@ class Tally:
 
     def without(self, part: "Tally") -> "Tally":
         """What is left when a part of it is taken away."""
-        tried, failed = Counter(self.tried), Counter(self.failed)
-        tried.subtract(part.tried)
-        failed.subtract(part.failed)
-        return Tally(tried, failed)
+        return Tally(
+            {group: count - part.tried.get(group, 0) for group, count in self.tried.items()},
+            {group: count - part.failed.get(group, 0) for group, count in self.failed.items()},
+        )
 
     @property
     def share(self) -> float:

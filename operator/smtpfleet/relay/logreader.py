@@ -31,6 +31,7 @@ _SEVERITY: Final = re.compile(r"(?P<severity>warning|error|fatal|panic): ")
 _CHECK: Final = "postfix/check/"
 _CHECK_NOISE: Final = ("connect from ", "disconnect from ", "lost connection after ")
 _QUEUE_MANAGER: Final = "postfix/qmgr"
+_SIGNER: Final = "opendkim"
 _SIGNED: Final = "DKIM-Signature field added ("
 _MILTER_REJECT: Final = "milter-reject: "
 _SESSION: Final = re.compile(
@@ -44,7 +45,9 @@ _HANDED_IN: Final = re.compile(r" (?:data|bdat|auth)=| \w+=\d+/\d")
 """Of a session's last line: commands that no probe sends, or one that was refused."""
 _CANARY_BEGUN: Final = re.compile(rf"(?P<id>\w+): message-id=<[0-9a-f]{{32}}@{re.escape(CANARY_DOMAIN)}>")
 _CANARY_OUTCOME: Final = f": to=<{CANARY}>, "
-_CANARY_PASSED: Final = re.compile(r" data=1 (?!.*(?: auth=| bdat=| \w+=\d+/\d))")
+_CANARY_PASSED: Final = re.compile(
+    r"disconnect from \S+(?: (?!auth=|bdat=)\w+=\d+)* data=1(?: (?!auth=|bdat=)\w+=\d+)*"
+)
 """Of the last line of a session that handed in one canary."""
 _HELD: Final = re.compile(r"(?P<id>\w+): skipped, still being delivered")
 _FROZEN: Final = "deferred transport)"
@@ -142,7 +145,7 @@ class LogReader:
         match = _SESSION.match(text)
         if match is None or match["client"] not in self._probing:
             return False
-        if self._canary_sessions and _CANARY_PASSED.search(text):
+        if self._canary_sessions and _CANARY_PASSED.fullmatch(text):
             self._canary_sessions -= 1
             return True
         return not _HANDED_IN.search(text)
@@ -161,7 +164,7 @@ class LogReader:
         if program == _QUEUE_MANAGER and text.endswith(_REMOVED):
             self._canaries.discard(id_)
             return True
-        return ", status=sent (" in text or program == _QUEUE_MANAGER
+        return ", status=sent (" in text or program in {_QUEUE_MANAGER, _SIGNER}
 
     def _with_client(self, text: str) -> str:
         """The first line of a message that such a client hands in after all tells what was left out before it."""

@@ -222,6 +222,7 @@ CANARY_LINES = [
     "postfix/cleanup[8]: 4dL0tB0000z4xk: removed (canceled)",
     f"postfix/smtpd[7]: {CANARY_ID}: client={PROBE}",
     f"postfix/cleanup[8]: {CANARY_ID}: message-id=<{'ab' * 16}@canary.smtpfleet.invalid>",
+    f"opendkim[5]: {CANARY_ID}: no signing table match for 'canary@canary.smtpfleet.invalid'",
     f"postfix/qmgr[9]: {CANARY_ID}: from=<>, size=2600, nrcpt=1 (queue active)",
     f"postfix/smtpd[7]: disconnect from {PROBE} ehlo=2 starttls=1 mail=2 rcpt=2 rset=1 data=1 quit=1 commands=10",
     f"postfix/lmtp[10]: {CANARY_ID}: to=<canary@canary.smtpfleet.invalid>, relay=r.mail[/run/smtpfleet/canary.sock],"
@@ -269,4 +270,17 @@ def test_a_message_that_a_probes_address_hands_in_is_told_of_unless_it_is_a_cana
     told = reader.read(PREFIX + f"postfix/cleanup[8]: {CANARY_ID}: message-id=<1@example.com>")
     assert told is not None
     assert f"client={PROBE}" in told.text
-    assert reader.read(PREFIX + CANARY_LINES[6]) is not None
+    assert reader.read(PREFIX + CANARY_LINES[7]) is not None
+
+
+@pytest.mark.parametrize(
+    "counts", ["mail=1/2 rcpt=1 data=1", "mail=2 rcpt=1 data=0/1", "mail=3 rcpt=2 data=2"]
+)
+def test_a_session_with_a_canary_and_something_else_is_told_of(counts: str) -> None:
+    reader = _leaving_out()
+    for text in CANARY_LINES[3:5]:
+        reader.read(PREFIX + text)
+    assert (
+        reader.read(PREFIX + f"postfix/smtpd[7]: disconnect from {PROBE} ehlo=1 {counts} commands=5")
+        is not None
+    )
