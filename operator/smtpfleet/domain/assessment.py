@@ -24,7 +24,7 @@ PAUSED_WORDS: Final = "paused by annotation"
 SIBLINGS_WAIT_S: Final = 1.0
 """A sibling's probe is under way: look again after this time."""
 COMPARED_AGAIN_S: Final = 5.0
-"""A relay of which a comparison found something is compared again after this time: as often as agents are asked."""
+"""A relay that a comparison may tell something of is compared again after this time: as often as agents are asked."""
 _STALE_ROUNDS: Final = 3
 """Probes that are older than so many intervals, and a timeout, say nothing any more."""
 
@@ -256,9 +256,15 @@ class _Judgement:
             others_serve=self._has_company(view),
         )
 
+    def _is_watched(self, view: _View) -> bool:
+        """Whether its figures are to be compared again soon."""
+        agent, old = view.relay.agent, view.old
+        alarmed = agent is not None and any(passive.alarm(agent.status))
+        return view.passive is not None or alarmed or (old is not None and old.reason in passive.REASONS)
+
     def _again_s(self, standings: Iterable[Standing]) -> float | None:
         waits_s = [SIBLINGS_WAIT_S] if self._waits else []
-        if any(view.passive or (view.old and view.old.reason in passive.REASONS) for view in self._views):
+        if any(map(self._is_watched, self._views)):
             waits_s.append(COMPARED_AGAIN_S)
         for standing in standings:
             due = standing.due(self._rules)

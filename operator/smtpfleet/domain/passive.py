@@ -172,9 +172,7 @@ def suspicious(canaries: Sequence[CanaryReport], late_s: float) -> bool:
 def _stuck(seen: Compared) -> Finding | None:
     """The queue manager does nothing: it takes no message, and no delivery ends."""
     usual_s = seen.siblings.incoming_s(seen.relay)
-    if usual_s is None or seen.deliveries.idle_s < STUCK_S:
-        return None
-    if seen.status.oldest_incoming_s < max(STUCK_S, WAIT_RATIO * usual_s):
+    if usual_s is None or not _stands(seen.status) or seen.status.oldest_incoming_s < WAIT_RATIO * usual_s:
         return None
     return Finding(
         Reason.QUEUE_STUCK, "takes mail and does not send it: its queue manager leaves messages alone", FATAL
@@ -201,9 +199,7 @@ def _deliveries(seen: Compared) -> Finding | None:
 def _stale(seen: Compared) -> Finding | None:
     """Messages are under way for ever, and nothing comes of any of them."""
     usual_s = seen.siblings.active_s(seen.relay)
-    if usual_s is None or seen.status.queue.active < STALE_LEAST or seen.deliveries.idle_s < STALE_S:
-        return None
-    if seen.status.oldest_active_s < max(STALE_S, WAIT_RATIO * usual_s):
+    if usual_s is None or not _waits(seen.status) or seen.status.oldest_active_s < WAIT_RATIO * usual_s:
         return None
     return Finding(Reason.QUEUE_STALE, "none of the messages that it is sending has arrived", SLOW_FACTOR)
 
@@ -227,11 +223,31 @@ def undecided(relay: Relay) -> bool:
     return takes and all(each.took_s is None for each in relay.canaries)
 
 
-def alarm(status: RelayStatus) -> tuple[int, bool]:
-    """What of a relay's figures is worth a comparison with its siblings: it changes only when that may matter."""
+def alarm(status: RelayStatus) -> tuple[bool, bool, bool]:
+    """What of a relay's figures is worth a comparison with its siblings: failing deliveries, a queue manager that
+    stands, messages that wait. While any of it is true, the comparison is to be made again and again.
+    """
     attempts = tally(status)
-    enough = sum(attempts.tried.values()) >= LEAST_TRIED
-    return (int(5 * attempts.share) if enough else 0, status.oldest_incoming_s >= STUCK_S)
+    fails = sum(attempts.tried.values()) >= LEAST_TRIED and attempts.share >= WORSE_BY
+    return fails, _stands(status), _waits(status)
+
+
+def _stands(status: RelayStatus) -> bool:
+    """Whether the queue manager leaves messages alone, and no delivery ends."""
+    return status.oldest_incoming_s >= STUCK_S and _idle_s(status) >= STUCK_S
+
+
+def _waits(status: RelayStatus) -> bool:
+    """Whether several messages are being sent for long, and no delivery ends."""
+    return (
+        status.queue.active >= STALE_LEAST
+        and status.oldest_active_s >= STALE_S
+        and _idle_s(status) >= STALE_S
+    )
+
+
+def _idle_s(status: RelayStatus) -> float:
+    return status.deliveries.idle_s if status.deliveries else 0.0
 
 
 def tally(status: RelayStatus) -> Tally:

@@ -292,16 +292,18 @@ def test_a_reason_has_one_factor() -> None:
 @pytest.mark.parametrize(
     ("fields", "rings"),
     [
-        ({"tried": 100, "failed": 0}, (0, False)),
-        ({"tried": 100, "failed": 50}, (2, False)),
-        ({"tried": 20, "failed": 20}, (0, False)),
-        ({"tried": 0, "oldest_incoming_s": 31.0}, (0, True)),
+        ({"tried": 100, "failed": 19}, (False, False, False)),
+        ({"tried": 100, "failed": 20}, (True, False, False)),
+        ({"tried": 20, "failed": 20}, (False, False, False)),
+        ({"tried": 0, "oldest_incoming_s": 31.0, "idle_s": 29.0}, (False, False, False)),
+        ({"tried": 0, "oldest_incoming_s": 31.0, "idle_s": 30.0}, (False, True, False)),
+        ({"oldest_active_s": 121.0, "idle_s": 121.0, "queue": QueueCounts(active=5)}, (False, False, True)),
     ],
 )
 def test_an_alarm_changes_only_when_a_comparison_may_matter(
-    fields: dict[str, Any], rings: tuple[int, bool]
+    fields: dict[str, Any], rings: tuple[bool, bool, bool]
 ) -> None:
     agent = telling(0, **fields).agent
     assert agent is not None
     assert alarm(agent.status) == rings
-    assert alarm(answer("r")) == (0, False)
+    assert not any(alarm(answer("r")))
