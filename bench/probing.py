@@ -34,8 +34,9 @@ from smtpfleet.controller.workqueue import Done, Pace, WorkQueue
 from smtpfleet.domain.facts import Claim, Deployment, Pod, Pool, Relay
 from smtpfleet.domain.plan import plan
 from smtpfleet.domain.status import report
+from smtpfleet.probing.canaries import PoolKey
 from smtpfleet.probing.dialogue import Profile, probe
-from smtpfleet.probing.prober import PoolKey, Target
+from smtpfleet.probing.prober import Target
 
 SIZES: Final = (1, 10, 100, 1000)
 POOL_SIZE: Final = 200
@@ -69,6 +70,7 @@ class Fleet:
         self.metrics = RelayMetrics(CollectorRegistry())
         self.probes = Probes(
             self._probe,
+            report=lambda _key, _relay: None,
             changed=lambda key, wait_s: self.queue.nudge(key, delay_s=wait_s),
             metrics=self.metrics,
             clock=self._clock,
@@ -85,8 +87,10 @@ class Fleet:
         """Weight of each relay that is not as usual, and since when."""
         self.latencies_s: list[float] = []
 
-    async def _probe(self, target: Target, profile: Profile) -> ProbeResult:
-        result = await probe(target.address, replace(profile, port=self._smtp_port), clock=self._clock)
+    async def _probe(self, target: Target, profile: Profile, canary: bytes) -> ProbeResult:
+        result = await probe(
+            target.address, replace(profile, port=self._smtp_port), canary, clock=self._clock
+        )
         self.latencies_s.append(result.took_s)
         return result
 

@@ -47,6 +47,10 @@ class Responders:
         """PROXY headers of the last connections."""
         self.commands: list[str] = []
         """Commands of the last connections."""
+        self.refused: dict[str, str] = {}
+        """Answers to whole commands, instead of the usual ones."""
+        self.content: list[bytes] = []
+        """Lines of the last messages."""
         self._server: asyncio.Server | None = None
 
     async def listen(self, host: str = "127.0.0.1") -> int:
@@ -74,7 +78,7 @@ class _Session(asyncio.Protocol):
         self._all = responders
         self._behaviour = responders.usual
         self._buffer = b""
-        self._proxied = False
+        self._proxied = self._reading = False
         self._secured = self._securing = False
         self._transport: asyncio.Transport | None = None
 
@@ -92,7 +96,17 @@ class _Session(asyncio.Protocol):
             return
         while b"\r\n" in self._buffer:
             line, self._buffer = self._buffer.split(b"\r\n", 1)
-            self._command(line.decode("ascii", "replace"))
+            if self._reading:
+                self._content(line)
+            else:
+                self._command(line.decode("ascii", "replace"))
+
+    def _content(self, line: bytes) -> None:
+        if line != b".":
+            self._all.note(self._all.content, line)
+            return
+        self._reading = False
+        self._say("END", "250 2.0.0 Ok")
 
     def _take_header(self) -> bool:
         if len(self._buffer) < _PROXY_HEADER:
@@ -113,13 +127,17 @@ class _Session(asyncio.Protocol):
     def _command(self, line: str) -> None:
         verb = line[:4].upper()
         self._all.note(self._all.commands, line)
-        if verb == "EHLO":
+        if line in self._all.refused:
+            self._say(line, self._all.refused[line])
+        elif verb == "EHLO":
             more = () if self._secured or self._behaviour.tls is None else ("STARTTLS",)
             lines = ["responder", *_EXTENSIONS, *more]
             text = "\r\n".join(f"250-{line}" for line in lines[:-1]) + f"\r\n250 {lines[-1]}"
             self._say(verb, text)
         elif verb == "STAR" and self._say(verb, "220 2.0.0 Ready to start TLS"):
             self._secure()
+        elif verb == "DATA":
+            self._reading = self._say(verb, "354 Go on")
         elif verb == "QUIT":
             self._say(verb, "221 2.0.0 Bye", last=True)
         elif verb != "STAR":

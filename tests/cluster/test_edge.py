@@ -24,12 +24,13 @@ from scenario.load import Load, Shape
 from scenario.stage import Stage
 from smtpfleet.api import names
 from smtpfleet.controller.selfsigned import make
-from tests.cluster.edge import open_relay
+from tests.cluster.edge import canaries, open_relay
+from tests.cluster.edge.canaries import SPELLINGS, Spelling
 from tests.cluster.edge.logins import LOGINS, Login
 from tests.cluster.edge.open_relay import ATTEMPTS, Attempt
 from tests.cluster.edge.pool import LIMIT_BYTES, Edge, logged_in, made
 from tests.cluster.edge.smuggling import ENDS, TAKEN, End, Transfer, misread, smuggled, smuggler
-from tests.cluster.edge.ways import WAYS
+from tests.cluster.edge.ways import IN_CLEAR, WAYS
 from tests.conformance import table
 from tests.conformance.clients import CLIENTS, Client
 from tests.conformance.drive import Outcome
@@ -130,6 +131,34 @@ def test_a_stranger_may_not_relay(attempted: dict[str, Answer], attempt: Attempt
 
 
 @pytest.fixture(scope="module")
+def calling_canaries(edge: Edge) -> dict[str, Answer]:
+    """Of a trusted client, and of a user from elsewhere."""
+    trusted = [
+        way.to(edge.address, f"{each.title} | trusted", *each.steps) for each in SPELLINGS for way in WAYS
+    ]
+    user = next(f"{client.name}.plain" for client in CLIENTS)
+    users = [
+        way.to(edge.address, f"{each.title} | user", *canaries.log_in(user), *each.steps)
+        for each in SPELLINGS
+        for way in WAYS
+        if way not in IN_CLEAR
+    ]
+    return hold(edge.stage.kube, trusted) | hold(edge.stage.kube, users, source=STRANGER)
+
+
+@pytest.mark.parametrize("spelling", [pytest.param(each, id=each.title) for each in SPELLINGS])
+def test_nobody_may_write_to_the_canaries_address(
+    calling_canaries: dict[str, Answer], spelling: Spelling
+) -> None:
+    for way in WAYS:
+        answer = calling_canaries[f"{spelling.title} | trusted | {way.name}"]
+        assert ", ".join(answer.codes[way.replies :]) == f"{canaries.REFUSED}, 554", way.name
+        if way not in IN_CLEAR:
+            answer = calling_canaries[f"{spelling.title} | user | {way.name}"]
+            assert ", ".join(answer.codes[way.replies :]) == f"235, {canaries.REFUSED}, 554", way.name
+
+
+@pytest.fixture(scope="module")
 def logging_in(edge: Edge) -> dict[str, Answer]:
     conversations = [
         way.to(edge.address, login.title, *login.steps, line("DATA"))
@@ -209,9 +238,14 @@ def _is_wide(rule: dict[str, object]) -> bool:
 
 
 def test_nothing_of_all_this_has_arrived(
-    edge: Edge, attempted: dict[str, Answer], logging_in: dict[str, Answer], conformance: Conformance
+    edge: Edge,
+    attempted: dict[str, Answer],
+    logging_in: dict[str, Answer],
+    calling_canaries: dict[str, Answer],
+    conformance: Conformance,
 ) -> None:
     assert attempted
+    assert calling_canaries
     assert logging_in
     edge.stage.wait_drained([])
     known = {case.letter.id for case in conformance.cases}

@@ -30,6 +30,7 @@ HEALTH = {
     "unhealthyThreshold": 2,
     "healthyThreshold": 1,
     "ejectionTime": "10s",
+    "canaryInterval": "8s",
     "slowStart": "6s",
 }
 """Short times, but none that a busy machine exceeds. A probe takes 2 s in one of the tests."""
@@ -111,6 +112,17 @@ def _balancers_weigh(stage: Stage, relay: str, weight: int) -> str:
 def _exec(stage: Stage, relay: str, *command: str) -> None:
     pod = next(pod for pod in stage.pods("relay") if pod.relay == relay)
     stage.kube.run("exec", "-n", stage.namespace, pod.name, "--", *command)
+
+
+def _signal(stage: Stage, relay: str, program: str, signal: str) -> None:
+    """To a process of a relay's Postfix alone."""
+    is_it = f'read -r name < "$each/comm" && [ "$name" = {program} ]'
+    find = f'for each in /proc/[0-9]*; do {is_it} && echo "${{each#/proc/}}"; done'
+    _exec(stage, relay, "sh", "-c", f"kill -{signal} $({find})")
+
+
+def _address(stage: Stage, relay: str) -> str:
+    return next(pod.address for pod in stage.pods("relay") if pod.relay == relay)
 
 
 def _events(stage: Stage, relay: str) -> set[tuple[str, str]]:
@@ -218,3 +230,54 @@ def test_probes_that_fail_everywhere_change_nothing_and_the_condition_says_why(
         stage.apply_pool(**SPEC)
         wait_until(lambda: _all(stage, "Serving", "ProbesPassed"), timeout_s=40)
         assert _condition(stage, "ProbesHealthy")["status"] == "True"
+
+
+def test_a_queue_manager_that_stands_still_ejects_its_relay_though_every_probe_passes(
+    stage: Stage, earlier: list[Attempt]
+) -> None:
+    wait_until(lambda: _all(stage, "Serving", "ProbesPassed"), timeout_s=60)
+    victim = sorted(_entries(stage))[2]
+    with _load(stage, earlier, seconds=20):
+        _signal(stage, victim, "qmgr", "STOP")
+        try:
+            wait_until(lambda: _in_state(stage, victim, "Ejected"), timeout_s=60)
+            out = _entries(stage)[victim]
+            assert out["reason"] in {"CanaryLate", "QueueStuck"}
+            assert {e["state"] for name, e in _entries(stage).items() if name != victim} == {"Serving"}
+            assert ("Warning", out["reason"]) in _events(stage, victim)
+        finally:
+            _signal(stage, victim, "qmgr", "CONT")
+        wait_until(lambda: _in_state(stage, victim, "Serving"), timeout_s=60)
+    log = stage.kube.run(
+        "logs", "-n", stage.namespace, next(p.name for p in stage.pods("relay") if p.relay == victim)
+    )
+    assert "canary" not in log
+
+
+def test_a_receiver_that_refuses_all_is_told_of_and_one_relay_that_it_refuses_alone_stands_out(
+    stage: Stage, earlier: list[Attempt]
+) -> None:
+    wait_until(lambda: _all(stage, "Serving", "ProbesPassed"), timeout_s=60)
+    victim = sorted(_entries(stage))[0]
+
+    def receivers_fail() -> str:
+        found = _condition(stage, "DeliveryReady")
+        return "" if found["reason"] == "ReceiversFail" else f"{found}"
+
+    with _load(stage, earlier, seconds=75):
+        stage.sink_mode(mode="tempfail")
+        try:
+            wait_until(receivers_fail, timeout_s=75)
+            assert {entry["state"] for entry in _entries(stage).values()} == {"Serving"}
+            stage.sink_mode(mode="tempfail", client=_address(stage, victim))
+            wait_until(lambda: _in_state(stage, victim, "Degraded"), timeout_s=40)
+            assert _entries(stage)[victim]["reason"] == "DeliveriesWorse"
+            assert _entries(stage)[victim]["message"].endswith("mostly RemoteTemporary (rcpt)")
+            assert _weights(stage) == dict.fromkeys(_weights(stage), 100) | {victim: 50}
+            wait_until(lambda: _in_state(stage, victim, "Ejected"), timeout_s=60)
+            assert _entries(stage)[victim]["reason"] == "DeliveriesFail"
+            assert {e["state"] for name, e in _entries(stage).items() if name != victim} == {"Serving"}
+        finally:
+            stage.sink_mode(mode="accept")
+        for pod in stage.pods("relay"):
+            _exec(stage, pod.relay, "postqueue", "-f")

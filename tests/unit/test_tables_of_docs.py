@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from scenario.hostile import attacks
+from tests.cluster.edge.canaries import REFUSED as REFUSED_CANARY
+from tests.cluster.edge.canaries import SPELLINGS, Spelling
 from tests.cluster.edge.logins import LOGINS, Login
 from tests.cluster.edge.open_relay import ATTEMPTS, direct
 from tests.cluster.edge.smuggling import ENDS, REFUSED
@@ -33,6 +35,11 @@ def test_each_attempt_to_relay_is_shown_with_its_answers(attempt: object) -> Non
     assert _row(found.title) == ", ".join(found.codes)
 
 
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda spelling: spelling.title)
+def test_each_spelling_of_the_canaries_address_is_shown_with_its_answers(spelling: Spelling) -> None:
+    assert _row(spelling.title) == REFUSED_CANARY
+
+
 @pytest.mark.parametrize("login", LOGINS, ids=lambda login: login.title)
 def test_each_attempt_around_a_log_in_is_shown_with_its_answers(login: Login) -> None:
     assert _row(login.title) == ", ".join(login.codes)
@@ -59,6 +66,7 @@ def test_each_attack_is_shown(attack: object) -> None:
     [
         [a.title for a in ATTEMPTS],
         [x.title for x in LOGINS],
+        [spelling.title for spelling in SPELLINGS],
         [e.title for e in ENDS],
         [a.title for a in attacks(1)],
     ],

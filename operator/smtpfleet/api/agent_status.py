@@ -259,6 +259,8 @@ class Deliveries(_StatusModel):
     sent: int = 0
     deferred: int = 0
     bounced: int = 0
+    idle_s: float = 0.0
+    """Seconds since the last outcome of any recipient, or since the start."""
     messages_per_s: float = 0.0
     finished: int = 0
     delays: Delays = Delays()
@@ -273,6 +275,21 @@ class QueueVolume(_StatusModel):
     free_inodes: int = 0
 
 
+class Canary(_StatusModel):
+    """A canary that came back: its digest (SHA-256 of the body, hexadecimal), and how long it was in the queue."""
+
+    id: str
+    digest: str
+    queue_s: float = 0.0
+
+
+class CanaryStatus(_StatusModel):
+    """The last canaries that came back, the newest first. What came more than ``up_s`` ago is not known."""
+
+    up_s: float = 0.0
+    returned: tuple[Canary, ...] = ()
+
+
 class RelayStatus(_StatusModel):
     """A relay's answer."""
 
@@ -285,12 +302,16 @@ class RelayStatus(_StatusModel):
     queue: QueueCounts = Field(default_factory=QueueCounts)
     sessions: int = 0
     oldest_active_s: float = 0.0
+    oldest_incoming_s: float = 0.0
+    """For how long the queue manager has left a complete message in ``incoming``."""
     postfix_restarts: int = 0
     """How often Postfix ended unasked."""
     volume: QueueVolume | None = None
     """None: it was not looked at yet, or its agent is older."""
     deliveries: Deliveries | None = None
     """None: its agent is older."""
+    canary: CanaryStatus | None = None
+    """None: its agent is older, and no canary may be sent."""
     certificate: CertificateStatus | None = None
     """None: this relay serves no TLS, because the mode is None or its agent is older."""
     users: UsersStatus | None = None

@@ -25,6 +25,12 @@ EjectionTime = Annotated[
     AfterValidator(span_check("1s", "10m")),
     Field(json_schema_extra=span_rules("1s", "10m")),
 ]
+CanaryInterval = Annotated[
+    str,
+    StringConstraints(max_length=16),
+    AfterValidator(_check("0s", "10m")),
+    Field(json_schema_extra=_bounds("0s", "10m")),
+]
 SlowStart = Annotated[
     str,
     StringConstraints(max_length=16),
@@ -51,6 +57,11 @@ class Health(ApiModel):
     )
     timeout: ProbeTimeout = Field(
         default="3s", description="How long one probe may take in all. Shorter than the interval."
+    )
+    canary_interval: CanaryInterval = Field(
+        default="30s",
+        description="How often a small message goes through each relay's own queue and back to the relay's agent,"
+        " with a probe that is due anyway. 0s: never.",
     )
     unhealthy_threshold: int = Field(
         default=3, ge=1, le=10, description="Failed probes in a row that eject a relay."

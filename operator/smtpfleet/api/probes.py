@@ -15,6 +15,9 @@ from typing import Final
 EHLO_NAME: Final = "probe.smtpfleet.invalid"
 RECIPIENT: Final = "probe@smtpfleet.invalid"
 """Never delivered: no probe sends DATA. ``.invalid`` exists nowhere (RFC 2606)."""
+CANARY_DOMAIN: Final = "canary.smtpfleet.invalid"
+CANARY: Final = f"canary@{CANARY_DOMAIN}"
+"""Where canaries go: each relay takes this address from probes alone, and delivers it to its own agent."""
 STRANGERS: Final = {4: "192.0.2.1", 6: "2001:db8::1"}
 """Documentation addresses (RFC 5737, RFC 3849): whom a probe claims to be where no network is trusted."""
 
@@ -32,6 +35,8 @@ class ProbeStage(StrEnum):
     MAIL = "mail"
     RCPT = "rcpt"
     RSET = "rset"
+    DATA = "data"
+    """A canary, from MAIL to the end of its content."""
     QUIT = "quit"
 
 
@@ -59,6 +64,7 @@ class ProbeResult:
         latency_s: seconds of each stage that was begun.
         not_before: begin of the certificate's validity, if TLS was made.
         not_after: end of it.
+        handed_in: whether the relay took the canary that the probe had.
     """
 
     stage: ProbeStage
@@ -69,6 +75,7 @@ class ProbeResult:
     latency_s: Mapping[ProbeStage, float] = field(default_factory=dict)
     not_before: datetime | None = None
     not_after: datetime | None = None
+    handed_in: bool = False
 
     @property
     def ok(self) -> bool:
@@ -79,6 +86,23 @@ class ProbeResult:
     def took_s(self) -> float:
         """Seconds that the relay needed. The farewell does not count: clients need not wait for it."""
         return sum(seconds for stage, seconds in self.latency_s.items() if stage is not ProbeStage.QUIT)
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryReport:
+    """One canary of a relay.
+
+    Attributes:
+        sent_s: how long ago it was handed in.
+        waited_s: how long it had been away when its agent was asked last.
+        took_s: how long it was in the queue; None: it has not come back.
+        intact: it came back unchanged, or not yet.
+    """
+
+    sent_s: float
+    waited_s: float
+    took_s: float | None = None
+    intact: bool = True
 
 
 def probe_client(trusted_networks: Iterable[str], version: int) -> str:
@@ -103,3 +127,10 @@ def nobodys_addresses(trusted_networks: Iterable[str]) -> frozenset[str]:
         if network.prefixlen > _LONGEST[network.version]
     }
     return frozenset((named | set(STRANGERS.values())) - hosts - {""})
+
+
+def canary_clients(trusted_networks: Iterable[str]) -> frozenset[str]:
+    """The addresses that canaries may come from: what probes name, where no client can have it. Empty: nowhere."""
+    networks = list(trusted_networks)
+    named = {probe_client(networks, version) for version in STRANGERS}
+    return frozenset(named & nobodys_addresses(networks))

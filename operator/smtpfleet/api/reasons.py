@@ -73,6 +73,7 @@ class Reason(StrEnum):
     NEXT_HOPS_READY = "NextHopsReady"
     NEXT_HOPS_UNKNOWN = "NextHopsUnknown"
     CREDENTIALS_INVALID = "CredentialsInvalid"
+    RECEIVERS_FAIL = "ReceiversFail"
     CREDENTIALS_REFUSED = "CredentialsRefused"
     SIGNING_READY = "SigningReady"
     SIGNING_KEY_WEAK = "SigningKeyWeak"
@@ -119,7 +120,15 @@ class Reason(StrEnum):
     SENDER_REFUSED = "SenderRefused"
     RECIPIENT_REFUSED = "RecipientRefused"
     RESET_FAILED = "ResetFailed"
+    CONTENT_REFUSED = "ContentRefused"
     PROBE_SLOW = "ProbeSlow"
+    # a relay, found by comparing it with its siblings
+    CANARY_ALTERED = "CanaryAltered"
+    CANARY_LATE = "CanaryLate"
+    QUEUE_STUCK = "QueueStuck"
+    QUEUE_STALE = "QueueStale"
+    DELIVERIES_FAIL = "DeliveriesFail"
+    DELIVERIES_WORSE = "DeliveriesWorse"
     # actions
     CREATED = "Created"
     RESTORED = "Restored"

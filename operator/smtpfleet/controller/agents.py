@@ -21,6 +21,7 @@ from smtpfleet.controller.loads import History
 from smtpfleet.domain.facts import AgentReport
 from smtpfleet.domain.figures import two_digits
 from smtpfleet.domain.findings import SILENT_S
+from smtpfleet.domain.passive import alarm
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,16 @@ _MOST_PER_SECOND: Final = 100
 """With more than 500 relays, rounds take longer instead of costing more."""
 _ANSWER_LIMIT_BYTES: Final = 64 * 1024
 _KEPT_S: Final = 300.0
-_FIGURES: Final = {"queue", "sessions", "oldest_active_s", "postfix_restarts", "volume", "deliveries"}
+_FIGURES: Final = {
+    "queue",
+    "sessions",
+    "oldest_active_s",
+    "oldest_incoming_s",
+    "postfix_restarts",
+    "volume",
+    "deliveries",
+    "canary",
+}
 """Of a relay's answer: what changes with every message."""
 
 Status = RelayStatus | BalancerStatus
@@ -209,11 +219,11 @@ class Agents:
 
 
 def _news(status: Status) -> Mapping[str, object]:
-    """What a decision may depend on: everything but the numbers, of which only an empty queue is a decision's."""
+    """What a decision may depend on: everything but the numbers, of which only an empty queue and alarms are."""
     if isinstance(status, BalancerStatus):
         return {"on_backups": status.on_backups}
     rest = status.model_dump(exclude=_FIGURES)
-    return rest | {"empty": status.queue.total + status.queue.receiving == 0}
+    return rest | {"empty": status.queue.total + status.queue.receiving == 0, "alarm": alarm(status)}
 
 
 def _numbers(status: Status) -> tuple[int, int]:

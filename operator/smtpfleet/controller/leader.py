@@ -72,7 +72,7 @@ class Leader:
         connector = aiohttp.TCPConnector(limit=64, force_close=True)
         async with aiohttp.ClientSession(connector=connector) as session:
             agents = Agents(HttpAsker(session), changed=self._agent_changed, clock=self._clock)
-            probes = self._probes()
+            probes = self._probes(agents)
             self._reconcile = self._reconciler(agents, probes)
             watches = Watches(
                 login=self._login,
@@ -90,12 +90,13 @@ class Leader:
             finally:
                 self._metrics.forget_all(self.queue.known())
 
-    def _probes(self) -> Probes:
-        async def probe_relay(target: Target, profile: Profile) -> ProbeResult:
-            return await probe(target.address, profile, clock=self._clock)
+    def _probes(self, agents: Agents) -> Probes:
+        async def probe_relay(target: Target, profile: Profile, canary: bytes) -> ProbeResult:
+            return await probe(target.address, profile, canary, clock=self._clock)
 
         return Probes(
             probe_relay,
+            report=agents.report,
             changed=lambda key, wait_s: self.queue.nudge(key, delay_s=wait_s),
             metrics=self._metrics.of_relays,
             clock=self._clock,

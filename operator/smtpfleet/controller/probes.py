@@ -4,6 +4,7 @@ A pool is looked at again when a result says something new of a relay, and for a
 certain; a relay whose probes go on as before costs nothing but the probes.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
@@ -14,16 +15,22 @@ from smtpfleet.api.reasons import Reason
 from smtpfleet.api.submission import TlsMode
 from smtpfleet.api.values import duration_seconds
 from smtpfleet.controller.relay_metrics import RelayMetrics
-from smtpfleet.domain.facts import Pool, ProbeReport, Relay, Wish
+from smtpfleet.domain import passive
+from smtpfleet.domain.facts import AgentReport, Pool, ProbeReport, Relay, Wish
 from smtpfleet.domain.findings import SLOW_S, of_result
 from smtpfleet.domain.scaling import marked_before
+from smtpfleet.probing.canaries import Canaries, Heard, PoolKey
 from smtpfleet.probing.dialogue import Profile
-from smtpfleet.probing.prober import Pace, PoolKey, Probe, Prober, Target
+from smtpfleet.probing.prober import Pace, Probe, Prober, Target
 
 GATHER_S: Final = 2.0
 """How long good news may wait for more of it."""
 PASSED: Final = "Passed"
 """Result of a probe that found nothing."""
+SENT: Final = "Sent"
+"""Result of a canary that the relay took."""
+MISSED: Final = "Missed"
+"""Result of one that is late or altered; counted once until all of the relay's are well."""
 SPOILT: Final = "Spoilt"
 """Result of a probe that does not count, because this process itself was too slow."""
 
@@ -33,6 +40,7 @@ class Probes:
 
     Args:
         probe: probes one relay.
+        report: the last answer of a relay's agent.
         changed: is called with a pool's key when there may be something to decide, and how many seconds that may wait.
         metrics: are kept up to date.
         clock: seconds that only ever grow.
@@ -43,13 +51,19 @@ class Probes:
         self,
         probe: Probe,
         *,
+        report: Callable[[PoolKey, str], AgentReport | None],
         changed: Callable[[PoolKey, float], None],
         metrics: RelayMetrics,
         clock: Callable[[], float],
         jitter: Callable[[], float],
     ) -> None:
         self._changed, self._metrics, self._clock = changed, metrics, clock
-        self._prober = Prober(probe, told=self._told, clock=clock, jitter=jitter)
+        self._canaries = Canaries(
+            lambda key, relay: _heard(report(key, relay)), clock=clock, random=os.urandom
+        )
+        self._prober = Prober(probe, canaries=self._canaries, told=self._told, clock=clock, jitter=jitter)
+        self._late_s: dict[PoolKey, float] = {}
+        self._late: dict[PoolKey, frozenset[str]] = {}
         self._certain: dict[PoolKey, int] = {}
 
     async def run(self) -> None:
@@ -60,11 +74,14 @@ class Probes:
         """Set which relays are probed by what is seen of their pool, and add what is known of them."""
         spec = seen.spec
         self._certain[key] = max(spec.health.unhealthy_threshold, spec.health.healthy_threshold)
+        late_s = self._late_s[key] = passive.late_s(spec.health)
+        self._canaries.follow(key, passive.canary_interval_s(spec), late_s=late_s)
         self._prober.follow(key, targets(seen), profile(spec), pace(spec))
         relays = tuple(
             replace(
                 relay,
                 probes=self._reports(key, relay.name),
+                canaries=self._canaries.reports(key, relay.name),
                 unprobed_s=self._prober.silent_s(key, relay.name),
             )
             for relay in seen.relays
@@ -74,7 +91,10 @@ class Probes:
     def forget(self, key: PoolKey) -> None:
         """The pool is gone."""
         self._prober.forget(key)
+        self._canaries.forget(key)
         self._certain.pop(key, None)
+        self._late.pop(key, None)
+        self._late_s.pop(key, None)
 
     def _reports(self, key: PoolKey, relay: str) -> tuple[ProbeReport, ...]:
         now = self._clock()
@@ -84,14 +104,32 @@ class Probes:
         )
 
     def _told(self, key: PoolKey, relay: str, result: ProbeResult | None) -> None:
+        self._look_for_canary(key, relay)
         if result is None:
             self._metrics.probed(key, relay, SPOILT, None)
             return
+        if result.handed_in:
+            self._metrics.canaries.labels(*key, relay, SENT).inc()
         finding = of_result(result)
         self._metrics.probed(key, relay, finding.reason if finding else PASSED, result)
         if self._in_a_row(key, relay) <= self._certain.get(key, 0):
             # What is bad is decided at once. The rest may wait for more: on a slow machine many relays waver.
             self._changed(key, 0.0 if finding else GATHER_S)
+
+    def _look_for_canary(self, key: PoolKey, relay: str) -> None:
+        """That a canary is missing, or has come back after all, is worth a look at the pool."""
+        canaries = self._canaries.reports(key, relay)
+        if canaries and canaries[0].took_s is not None:
+            self._metrics.canary_seconds.labels(*key, relay).set(canaries[0].took_s)
+        before = self._late.get(key, frozenset())
+        after = (
+            before | {relay} if passive.suspicious(canaries, self._late_s.get(key, 0.0)) else before - {relay}
+        )
+        self._late[key] = after
+        if after != before:
+            self._changed(key, 0.0)
+        if after > before:
+            self._metrics.canaries.labels(*key, relay, MISSED).inc()
 
     def _in_a_row(self, key: PoolKey, relay: str) -> int:
         """How many of the last results of a relay's present pod say the same."""
@@ -133,6 +171,12 @@ def profile(spec: SmtpPoolSpec) -> Profile:
         clients=(probe_client(trusted, 4), probe_client(trusted, 6)),
         tls=spec.submission.tls.mode is not TlsMode.NONE,
     )
+
+
+def _heard(report: AgentReport | None) -> Heard | None:
+    if report is None or report.status.canary is None:
+        return None
+    return Heard(report.status.canary, report.pod_uid, report.age_s)
 
 
 def pace(spec: SmtpPoolSpec) -> Pace:

@@ -8,7 +8,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from smtpfleet.api.probes import ProbeResult
 from smtpfleet.api.reasons import RelayState
 from smtpfleet.api.status import SmtpPoolStatus
-from smtpfleet.probing.prober import PoolKey
+from smtpfleet.probing.canaries import PoolKey
 
 _PREFIX = "smtpfleet_operator"
 _POOL = ("namespace", "pool")
@@ -30,6 +30,14 @@ class RelayMetrics:
         self.stage_seconds = Histogram(
             f"{_PREFIX}_probe_stage_duration_seconds", "How long a step of a probe takes, over all relays of a pool.",
             (*_POOL, "stage"), buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+            registry=registry,
+        )  # fmt: skip
+        self.canaries = Counter(
+            f"{_PREFIX}_canaries", "Canaries of a relay, by what became of them.", (*_RELAY, "result"),
+            registry=registry,
+        )  # fmt: skip
+        self.canary_seconds = Gauge(
+            f"{_PREFIX}_canary_duration_seconds", "How long the last canary was in a relay's queue.", _RELAY,
             registry=registry,
         )  # fmt: skip
         self.states = Gauge(
@@ -83,6 +91,8 @@ class RelayMetrics:
         each: Iterable[MetricWrapperBase] = (
             self.probes,
             self.probe_seconds,
+            self.canaries,
+            self.canary_seconds,
             self.states,
             self.weights,
             self.ejections,

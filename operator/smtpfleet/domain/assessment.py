@@ -2,8 +2,8 @@
 
 Guarantees: no ejection leaves more relays out than ``maxEjectedPercent`` allows, where those that are not ready count
 as out; a relay is ejected only if each of its siblings was probed after its own first failure, so a probe that fails
-everywhere (a network policy, a broken operator) ejects nobody; without fresh probes nothing changes; what is paused
-stays as it is.
+everywhere (a network policy, a broken operator) ejects nobody; without fresh probes nothing changes; what agents tell
+counts only beside what their siblings' tell; what is paused stays as it is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,15 +14,17 @@ from typing import Final
 from smtpfleet.api.reasons import Reason, RelayState
 from smtpfleet.api.status import RelayEntry
 from smtpfleet.api.values import duration_seconds
-from smtpfleet.domain import weights
+from smtpfleet.domain import passive, weights
 from smtpfleet.domain.facts import Pod, Pool, ProbeReport, Relay, Wish
-from smtpfleet.domain.findings import FATAL, NOTICE, Finding, Seen, Usual, notices, of_probe
+from smtpfleet.domain.findings import FATAL, NOTICE, REASONS, Finding, Seen, Usual, notices, of_probe, silent
 from smtpfleet.domain.health import SERVED, Rules, Sight, Standing, certain, certain_before, step
 
 PAUSED_WORDS: Final = "paused by annotation"
 """Ends the message of a paused relay's entry."""
 SIBLINGS_WAIT_S: Final = 1.0
 """A sibling's probe is under way: look again after this time."""
+COMPARED_AGAIN_S: Final = 5.0
+"""A relay that a comparison may tell something of is compared again after this time: as often as agents are asked."""
 _STALE_ROUNDS: Final = 3
 """Probes that are older than so many intervals, and a timeout, say nothing any more."""
 
@@ -72,13 +74,23 @@ def assess(pool: Pool) -> Assessment:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """One relay, as far as its health goes. ``findings``: of its fresh probes, the newest first."""
+    """One relay, as far as its health goes.
+
+    Attributes:
+        findings: of its fresh probes, the newest first.
+        passive: of the comparison with its siblings.
+        before: the factor that was certain until now.
+        by_probes: the one that is certain by its probes alone.
+        factor: the one that is certain by all.
+    """
 
     relay: Relay
     old: Standing | None
     probes: tuple[ProbeReport, ...]
     findings: tuple[Finding | None, ...]
+    passive: Finding | None
     before: int
+    by_probes: int
     factor: int
     leaves: bool
     ready: bool
@@ -104,8 +116,10 @@ class _View:
         return self.probes[:length]
 
     def found(self) -> Finding | None:
-        """The newest finding that is as bad as is certain."""
-        return next((found for found in self.findings if found and found.factor == self.factor), None)
+        """The newest finding that is as bad as is certain; of a probe, if there is one."""
+        by_probes = self.findings if self.by_probes == self.factor else ()
+        known = (*by_probes, self.passive)
+        return next((found for found in known if found and found.factor == self.factor), None)
 
 
 class _Judgement:
@@ -118,6 +132,8 @@ class _Judgement:
         previous = {entry.name: standing_of(entry) for entry in pool.previous.relays}
         existing = [relay for relay in pool.relays if relay.exists]
         usual = Usual(existing)
+        serving = [relay for relay in existing if relay.ready and _serves(previous.get(relay.name))]
+        self._siblings = passive.Siblings(serving, passive.late_s(pool.spec.health))
         self._views = [
             self._view(relay, previous.get(relay.name), usual.of_others_s(relay.name)) for relay in existing
         ]
@@ -153,18 +169,32 @@ class _Judgement:
         probes = relay.probes if fresh else ()
         findings = tuple(of_probe(Seen(probe.result, siblings_s, self._now)) for probe in probes)
         before = certain_before(old)
+        reason = old.reason if old is not None else None
         factors = [finding.factor if finding else NOTICE for finding in findings]
-        surplus = old is not None and old.reason is Reason.SURPLUS
+        by_probes = certain(before if reason in REASONS else NOTICE, factors, self._rules)
+        compared = passive.of_comparison(relay, self._siblings, reason)
+        by_comparison = compared.factor if compared else NOTICE
+        if reason in passive.REASONS and (silent(relay) or self._awaits_canary(relay, reason)):
+            by_comparison = before  # nothing is known that could change it
+        surplus = reason is Reason.SURPLUS
         return _View(
             relay=relay,
             old=old,
             probes=probes,
             findings=findings,
+            passive=compared,
             before=before,
-            factor=certain(before, factors, self._rules),
+            by_probes=by_probes,
+            factor=min(by_probes, by_comparison),
             leaves=relay.wish is Wish.DRAIN or relay.doomed or surplus,
             ready=relay.ready,
         )
+
+    def _awaits_canary(self, relay: Relay, reason: Reason | None) -> bool:
+        """Whether it was found by a canary, and the next one (of an operator that has just started) is still away."""
+        spec = self._pool.spec
+        sent = passive.canary_interval_s(spec) > 0
+        return sent and reason in passive.CANARY_REASONS and passive.undecided(relay)
 
     def _standing(self, view: _View) -> Standing:
         old = view.old
@@ -190,11 +220,14 @@ class _Judgement:
     def _may_eject(self, view: _View) -> bool | None:
         """Whether a bad relay may be ejected now; None: that cannot be said yet."""
         row = view.row()
-        if view.out or not view.ready or len(row) < self._rules.unhealthy:
+        compared = view.passive is not None and view.passive.fatal
+        if view.out or not view.ready or (len(row) < self._rules.unhealthy and not compared):
             return False
         allowed = len(self._members) * self._pool.spec.health.max_ejected_percent // 100
         if len(self._bad) > allowed:
             return False
+        if compared:
+            return True
         others = [other for other in self._members if other.ready and not other.out and other is not view]
         late = [other for other in others if not other.probes or other.probes[0].began_s >= row[-1].began_s]
         if not late:
@@ -223,8 +256,16 @@ class _Judgement:
             others_serve=self._has_company(view),
         )
 
+    def _is_watched(self, view: _View) -> bool:
+        """Whether its figures are to be compared again soon."""
+        agent, old = view.relay.agent, view.old
+        alarmed = agent is not None and any(passive.alarm(agent.status))
+        return view.passive is not None or alarmed or (old is not None and old.reason in passive.REASONS)
+
     def _again_s(self, standings: Iterable[Standing]) -> float | None:
         waits_s = [SIBLINGS_WAIT_S] if self._waits else []
+        if any(map(self._is_watched, self._views)):
+            waits_s.append(COMPARED_AGAIN_S)
         for standing in standings:
             due = standing.due(self._rules)
             waits_s += [(due - self._now).total_seconds()] if due and due > self._now else []
@@ -232,6 +273,10 @@ class _Judgement:
             if standing.state is RelayState.SLOW_START and elapsed_s < self._rules.slow_start_s:
                 waits_s.append(weights.next_step_s(elapsed_s, self._rules.slow_start_s))
         return min(waits_s, default=None)
+
+
+def _serves(standing: Standing | None) -> bool:
+    return standing is not None and standing.state in SERVED
 
 
 def standing_of(entry: RelayEntry) -> Standing:

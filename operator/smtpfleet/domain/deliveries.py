@@ -1,17 +1,22 @@
 """The condition DeliveryReady: what the relays say of the servers that mail is to go to.
 
-Guarantees: the worst of the relays' troubles speaks for the pool; the operator itself reads no user's Secret for this.
+Guarantees: the worst of the relays' troubles speaks for the pool; that most deliveries fail is said of the receivers
+only if no relay stands out; the operator itself reads no user's Secret for this.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
 from smtpfleet.api.agent_status import DeliveryStatus, NextHopProblem, NextHopTrouble
-from smtpfleet.api.reasons import Reason
+from smtpfleet.api.reasons import ConditionType, Reason
+from smtpfleet.domain.assessment import Assessment
+from smtpfleet.domain.comparison import together
 from smtpfleet.domain.conditions import Verdict
 from smtpfleet.domain.facts import Pool
 from smtpfleet.domain.figures import listing
+from smtpfleet.domain.findings import silent
 from smtpfleet.domain.neighbours import obstacle
+from smtpfleet.domain.passive import LEAST_TRIED, REASONS, tally
 
 _REASONS: Final = {
     NextHopProblem.MISSING: Reason.SECRET_MISSING,
@@ -20,11 +25,16 @@ _REASONS: Final = {
 }
 """The worst first."""
 
+MOST: Final = 0.5
+"""Share of the attempts of all relays in the last minute that must fail to be worth telling."""
+STILL_MANY: Final = 0.3
+"""Share at which it is told no longer."""
+
 Reported = tuple[str, DeliveryStatus]
 """A relay's name and what it says."""
 
 
-def delivery_ready(pool: Pool) -> Verdict:
+def delivery_ready(pool: Pool, health: Assessment) -> Verdict:
     """The verdict on the pool's next hops: other pools, and what relays say of hosts."""
     obstacles = [
         obstacle(pool.name, route, pool.neighbours) for route in pool.spec.delivery.routes if route.pool
@@ -46,7 +56,35 @@ def delivery_ready(pool: Pool) -> Verdict:
     if unknown or not reports:
         names = listing(unknown or (relay.name for relay in pool.relays if relay.exists))
         return Verdict("Unknown", Reason.NEXT_HOPS_UNKNOWN, f"no report of {names or 'any relay'}")
-    return Verdict("True", Reason.NEXT_HOPS_READY)
+    return _receivers_fail(pool, health) or Verdict("True", Reason.NEXT_HOPS_READY)
+
+
+def _receivers_fail(pool: Pool, health: Assessment) -> Verdict | None:
+    """That most deliveries fail although no relay is worse than its siblings."""
+    if any(standing.reason in REASONS for standing in health.standings.values()):
+        return None
+    known = [
+        tally(relay.agent.status)
+        for relay in pool.relays
+        if relay.exists and relay.ready and relay.agent and not silent(relay)
+    ]
+    whole = together(known)
+    failing = _was(pool, Reason.RECEIVERS_FAIL)
+    if sum(whole.tried.values()) < LEAST_TRIED:
+        return None
+    if whole.share < (STILL_MANY if failing else MOST):
+        return None
+    message = (
+        "most deliveries of the last minute failed, at no relay more than at the others: it is the receivers"
+    )
+    return Verdict("False", Reason.RECEIVERS_FAIL, message)
+
+
+def _was(pool: Pool, reason: Reason) -> bool:
+    return any(
+        known.type == ConditionType.DELIVERY_READY and known.reason == reason
+        for known in pool.previous.conditions
+    )
 
 
 def _first(status: DeliveryStatus, problem: NextHopProblem) -> NextHopTrouble | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from smtpfleet.api.agent_status import RelayStatus
 from smtpfleet.api.pool import SmtpPoolSpec
-from smtpfleet.api.probes import ProbeResult
+from smtpfleet.api.probes import CanaryReport, ProbeResult
 from smtpfleet.api.routing import BalancerPeer, RoutingTable
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.domain.load import Load
@@ -104,6 +104,8 @@ class Relay:
     agent: AgentReport | None = None
     probes: tuple[ProbeReport, ...] = ()
     """The last probes of its present pod, the newest first."""
+    canaries: tuple[CanaryReport, ...] = ()
+    """The last canaries that its present pod took, the newest first."""
     unprobed_s: float | None = None
     """Seconds without a probe's result, although it is to be probed; None: it is not to be."""
     ephemeral: bool = False

@@ -5,7 +5,6 @@ chain counts, so the chain goes from the worst to the least. Messages contain no
 the next, for each change of a message is a write of the status.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from typing import Final
 from smtpfleet.api.probes import ProbeResult, ProbeStage, ProbeTrouble
 from smtpfleet.api.reasons import Reason
 from smtpfleet.domain.facts import Relay
+from smtpfleet.domain.others import OthersMedian
 
 FATAL: Final = 0
 SLOW_FACTOR: Final = 50
@@ -60,6 +60,7 @@ _FAILED: Final = {
     ProbeStage.MAIL: Reason.SENDER_REFUSED,
     ProbeStage.RCPT: Reason.RECIPIENT_REFUSED,
     ProbeStage.RSET: Reason.RESET_FAILED,
+    ProbeStage.DATA: Reason.CONTENT_REFUSED,
 }
 _NO_TIME: Final = datetime.fromtimestamp(0, UTC)
 _DOING: Final = {
@@ -70,11 +71,14 @@ _DOING: Final = {
     ProbeStage.MAIL: "MAIL",
     ProbeStage.RCPT: "RCPT",
     ProbeStage.RSET: "RSET",
+    ProbeStage.DATA: "a whole message",
 }
-REASONS: Final = frozenset({*_FAILED.values(), Reason.CERTIFICATE_EXPIRED, Reason.PROBE_SLOW})
+FATAL_REASONS: Final = frozenset({*_FAILED.values(), Reason.CERTIFICATE_EXPIRED})
+"""Reasons that a probe can give and that eject a relay."""
+SLOW_REASONS: Final = frozenset({Reason.PROBE_SLOW})
+"""Those that only lower its weight."""
+REASONS: Final = FATAL_REASONS | SLOW_REASONS
 """Every reason that a probe can give."""
-FATAL_REASONS: Final = REASONS - {Reason.PROBE_SLOW}
-"""Those of them that eject a relay."""
 
 
 def _failed(seen: Seen) -> Finding | None:
@@ -122,22 +126,17 @@ class Usual:
     """How long the last good probes of a pool's relays took, each compared with the others."""
 
     def __init__(self, relays: Iterable[Relay]) -> None:
-        self._took_s = {
-            relay.name: relay.probes[0].result.took_s
-            for relay in relays
-            if relay.ready and relay.probes and relay.probes[0].result.ok
-        }
-        self._sorted_s = sorted(self._took_s.values())
+        self._took_s = OthersMedian(
+            {
+                relay.name: relay.probes[0].result.took_s
+                for relay in relays
+                if relay.ready and relay.probes and relay.probes[0].result.ok
+            }
+        )
 
     def of_others_s(self, name: str) -> float | None:
-        """The median of all relays but one; None if there is no other. Sorted once, for pools are large."""
-        own_s, count = self._took_s.get(name), len(self._sorted_s)
-        skipped = count if own_s is None else bisect_left(self._sorted_s, own_s)
-        others = count - (own_s is not None)
-        if not others:
-            return None
-        middle = ((others - 1) // 2, others // 2)
-        return sum(self._sorted_s[place + (place >= skipped)] for place in middle) / 2
+        """The median of all relays but one; None if there is no other."""
+        return self._took_s.without(name)
 
 
 def notices(relay: Relay, now: datetime) -> Finding | None:

@@ -14,7 +14,8 @@ from typing import Final
 from smtpfleet.api.health import Health
 from smtpfleet.api.reasons import Reason, RelayState
 from smtpfleet.api.values import duration_seconds
-from smtpfleet.domain.findings import FATAL, FATAL_REASONS, NOTICE, SLOW_FACTOR, Finding
+from smtpfleet.domain import passive
+from smtpfleet.domain.findings import FATAL, FATAL_REASONS, NOTICE, SLOW_FACTOR, SLOW_REASONS, Finding
 
 LONGEST_S: Final = 600.0
 """The longest ejection."""
@@ -130,9 +131,9 @@ def certain_before(standing: Standing | None) -> int:
     """What a standing says was certain."""
     if standing is None:
         return NOTICE
-    if standing.reason in FATAL_REASONS:
+    if standing.reason in FATAL_REASONS | passive.FATAL_REASONS:
         return FATAL
-    return SLOW_FACTOR if standing.reason is Reason.PROBE_SLOW else NOTICE
+    return SLOW_FACTOR if standing.reason in SLOW_REASONS | passive.SLOW_REASONS else NOTICE
 
 
 def step(old: Standing | None, seen: Sight, rules: Rules, now: datetime) -> Standing:

@@ -37,7 +37,7 @@ def report(pool: Pool, plan: Plan, *, problems: Sequence[Problem], now: datetime
     verdicts = judge(pool, plan, relays, problems)
     verdicts[ConditionType.CERTIFICATE_VALID] = certificate_valid(pool, now)
     verdicts[ConditionType.USERS_VALID] = users_valid(pool)
-    verdicts[ConditionType.DELIVERY_READY] = delivery_ready(pool)
+    verdicts[ConditionType.DELIVERY_READY] = delivery_ready(pool, plan.health)
     verdicts[ConditionType.SIGNING_READY] = signing_ready(pool)
     verdicts[ConditionType.PROBES_HEALTHY] = probes_healthy(pool, plan.health)
     verdicts |= scaling_conditions(pool, plan.sizing)

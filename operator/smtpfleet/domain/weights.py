@@ -7,10 +7,13 @@ write of the routing table.
 from typing import Final
 
 from smtpfleet.api.reasons import Reason, RelayState
+from smtpfleet.domain import findings, passive
 
 FULL: Final = 100
 SLOW: Final = 50
-"""Of a relay that is much slower than its siblings. More would not be felt, less would overload them."""
+"""Of a relay that is much slower than its siblings, or fails more often. More would not be felt, less would overload
+them."""
+SLOW_REASONS: Final = findings.SLOW_REASONS | passive.SLOW_REASONS
 RAMP: Final = (25, 50, 75)
 """Of a slow start, each for an equal part of it."""
 
@@ -40,7 +43,7 @@ def weight(
         case RelayState.EJECTED:
             return 0
         case RelayState.SLOW_START:
-            share = SLOW if reason is Reason.PROBE_SLOW else FULL
+            share = SLOW if reason in SLOW_REASONS else FULL
             return ramp(elapsed_s, slow_start_s) * share // FULL
         case RelayState.STARTING:
             return RAMP[0] if others_serve and slow_start_s else FULL

@@ -1,6 +1,7 @@
 """One probe: the dialogue of a client that is about to hand in a message, and then does not.
 
-Connect, banner, EHLO, STARTTLS and EHLO again, MAIL, RCPT, RSET, QUIT. Every step is timed, and bounded by what is left
+Connect, banner, EHLO, STARTTLS and EHLO again, MAIL, RCPT, RSET, QUIT; now and then a canary is handed in before QUIT.
+Every step is timed, and bounded by what is left
 of the whole probe's time. aiosmtplib speaks SMTP; it is given a connected socket on which the PROXY header was sent,
 as relays' ports expect one. A certificate is read, not verified: whom clients trust is not known here.
 """
@@ -24,6 +25,7 @@ from cryptography import x509
 
 from smtpfleet.api.names import SMTP_PORT
 from smtpfleet.api.probes import (
+    CANARY,
     EHLO_NAME,
     RECIPIENT,
     STRANGERS,
@@ -35,6 +37,7 @@ from smtpfleet.probing.proxyheader import proxy_header
 
 _ENHANCED: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3}) ")
 _TEXT_LIMIT: Final = 200
+_LASTING: Final = 500
 _Validity = tuple[datetime | None, datetime | None]
 
 
@@ -81,12 +84,16 @@ async def connect(address: str, port: int) -> socket.socket:
 async def probe(
     address: str,
     profile: Profile,
+    canary: bytes = b"",
     *,
     clock: Callable[[], float],
     connector: Connector = connect,
 ) -> ProbeResult:
-    """Probe the relay at an address. Whatever the relay does, there is a result, within ``profile.timeout_s``."""
-    dialogue = _Dialogue(address, profile, clock, connector)
+    """Probe the relay at an address. Whatever the relay does, there is a result, within ``profile.timeout_s``.
+
+    ``canary``: a message to hand in as well; empty: none.
+    """
+    dialogue = _Dialogue(address, profile, canary, clock, connector)
     try:
         async with asyncio.timeout(profile.timeout_s):
             await dialogue.run()
@@ -101,9 +108,15 @@ class _Dialogue:
     """The steps of one probe, and how far it came."""
 
     def __init__(
-        self, address: str, profile: Profile, clock: Callable[[], float], connector: Connector
+        self,
+        address: str,
+        profile: Profile,
+        canary: bytes,
+        clock: Callable[[], float],
+        connector: Connector,
     ) -> None:
         self._address, self._profile, self._clock, self._connector = address, profile, clock, connector
+        self._canary, self._handed_in = canary, False
         self._stage = ProbeStage.CONNECT
         self._latency_s: dict[ProbeStage, float] = {}
         self._validity: _Validity = None, None
@@ -134,6 +147,7 @@ class _Dialogue:
             latency_s=self._latency_s,
             not_before=self._validity[0],
             not_after=self._validity[1],
+            handed_in=self._handed_in,
         )
 
     def close(self) -> None:
@@ -164,6 +178,9 @@ class _Dialogue:
                 await smtp.rcpt(RECIPIENT)
         with self._timed(ProbeStage.RSET):
             await smtp.rset()
+        if client and self._canary:
+            with self._timed(ProbeStage.DATA):
+                await self._hand_in(smtp)
         with self._timed(ProbeStage.QUIT):
             await smtp.quit()
 
@@ -190,6 +207,18 @@ class _Dialogue:
         if secured is not None and (certificate := secured.getpeercert(binary_form=True)):
             self._validity = _validity(certificate)
         await smtp.ehlo()
+
+    async def _hand_in(self, smtp: SMTP) -> None:
+        """The canary; a relay that does not take its address runs with another table, and is not to blame."""
+        await smtp.mail("")
+        try:
+            await smtp.rcpt(CANARY)
+        except SMTPResponseException as error:
+            if error.code >= _LASTING:
+                return
+            raise
+        await smtp.data(self._canary)
+        self._handed_in = True
 
     @contextmanager
     def _timed(self, stage: ProbeStage) -> Iterator[None]:

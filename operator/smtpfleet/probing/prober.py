@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from smtpfleet.api.probes import ProbeResult
+from smtpfleet.probing.canaries import Canaries, PoolKey
 from smtpfleet.probing.dialogue import Profile
 
 logger = logging.getLogger(__name__)
@@ -26,9 +27,6 @@ _SPREAD: Final = 0.1
 _TICK_S: Final = 0.25
 STALL_S: Final = 0.5
 """So late may a timer be before probes under way no longer count: they would tell of this process, not of relays."""
-
-PoolKey = tuple[str, str]
-"""Namespace and name of a pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +57,8 @@ class Timed:
     ended: float
 
 
-Probe = Callable[[Target, Profile], Awaitable[ProbeResult]]
-"""Probes one relay; :func:`smtpfleet.probing.dialogue.probe` is the one of production."""
+Probe = Callable[[Target, Profile, bytes], Awaitable[ProbeResult]]
+"""Probes one relay, with a canary or none; :func:`smtpfleet.probing.dialogue.probe` is the one of production."""
 
 
 @dataclass(slots=True)
@@ -83,6 +81,7 @@ class Prober:
 
     Args:
         probe: probes one relay.
+        canaries: gives the messages that probes hand in, and is told of those that were taken.
         told: is called after each probe that counts (with its result) or does not (None).
         clock: seconds that only ever grow.
         jitter: gives numbers from 0 to 1.
@@ -92,11 +91,13 @@ class Prober:
         self,
         probe: Probe,
         *,
+        canaries: Canaries,
         told: Callable[[PoolKey, str, ProbeResult | None], None],
         clock: Callable[[], float],
         jitter: Callable[[], float],
     ) -> None:
         self._probe, self._told, self._clock, self._jitter = probe, told, clock, jitter
+        self._canaries = canaries
         self._pools: dict[PoolKey, _Pool] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._stalled_at = float("-inf")
@@ -160,7 +161,7 @@ class Prober:
         while True:
             async with self._slots:
                 began = self._clock()
-                result = await self._tried(watched.target, pool.profile)
+                result = await self._tried(key, watched.target, pool.profile)
                 ended = self._clock()
             counts = result is not None and not self._is_spoilt(result, began)
             if counts and result is not None:
@@ -168,12 +169,16 @@ class Prober:
             self._told(key, watched.target.relay, result if counts else None)
             await asyncio.sleep(max(0.0, began + self._pause_s(pool.pace, watched) - self._clock()))
 
-    async def _tried(self, target: Target, profile: Profile) -> ProbeResult | None:
+    async def _tried(self, key: PoolKey, target: Target, profile: Profile) -> ProbeResult | None:
+        canary = self._canaries.next(key, target.relay, target.pod_uid)
         try:
-            return await self._probe(target, profile)
+            result = await self._probe(target, profile, canary.message if canary else b"")
         except Exception:  # a fault of ours: it must neither be blamed on a relay nor end the task
             logger.exception("a probe failed by itself", extra={"relay": target.relay})
             return None
+        if canary and result.handed_in:
+            self._canaries.sent(key, target.relay, target.pod_uid, canary)
+        return result
 
     def _is_spoilt(self, result: ProbeResult, began: float) -> bool:
         """Whether what looks bad may only be this process's own delay."""

@@ -23,7 +23,7 @@ from smtpfleet.feed.access import in_cluster  # noqa: E402
 from smtpfleet.feed.secrets import Seal  # noqa: E402
 from smtpfleet.feed.secretset import SecretSet  # noqa: E402
 from smtpfleet.feed.table import TableFollower  # noqa: E402
-from smtpfleet.relay import agentcheck, incarnation, metrics, network, policy  # noqa: E402
+from smtpfleet.relay import agentcheck, canary, incarnation, metrics, network, policy  # noqa: E402
 from smtpfleet.relay.agent import Agent  # noqa: E402
 from smtpfleet.relay.children import Children  # noqa: E402
 from smtpfleet.relay.keystore import Keystore  # noqa: E402
@@ -63,6 +63,7 @@ class _Relay:
         self.reader = LogReader(mask_addresses=settings.mask_addresses)
         self.pump = LogPump(self.reader, owner=mail_owner())
         self.polls = agentcheck.Polls()
+        self.canaries = canary.Canaries()
         self._children = Children()
         self._host = Host(
             name=f"{settings.relay}.{settings.namespace}",
@@ -119,6 +120,7 @@ class _Relay:
             ),
             held=self.reader.held,
             recent=self.reader.recent.shown,
+            canaries=self.canaries.status,
             make_postfix=self._postfix,
         )
 
@@ -207,6 +209,8 @@ async def _open_ports(relay: _Relay, paths: Paths, stack: AsyncExitStack) -> Non
         port=names.AGENT_CHECK_PORT, draining=unavailable, polls=relay.polls, clock=time.monotonic
     )
     stack.callback(check.close)
+    canaries = await canary.serve(paths.canary_socket, relay.canaries, owner=mail_owner())
+    stack.callback(canaries.close)
     sessions = await policy.serve(paths.policy_socket, draining=leaving, owner=mail_owner())
     stack.callback(sessions.close)
     await relay.users.serve(paths, stack, owner=mail_owner())

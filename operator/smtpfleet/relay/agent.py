@@ -18,7 +18,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
-from smtpfleet.api.agent_status import Deliveries, Intake, PostfixState, QueueVolume, RelayStatus
+from smtpfleet.api.agent_status import (
+    CanaryStatus,
+    Deliveries,
+    Intake,
+    PostfixState,
+    QueueVolume,
+    RelayStatus,
+)
 from smtpfleet.relay.agentcheck import Polls
 from smtpfleet.relay.children import Children
 from smtpfleet.relay.intake import (
@@ -81,6 +88,7 @@ class Agent:
         signing: Signing,
         held: "SimpleQueue[str]",
         recent: Callable[[], Deliveries],
+        canaries: Callable[[], CanaryStatus],
         make_postfix: Callable[["Agent"], Postfix],
     ) -> None:
         self._host, self._children, self._tables, self._polls = host, children, tables, polls
@@ -102,7 +110,7 @@ class Agent:
         self._shown_intake = Intake.DRAINING
         self._full = False
         self._volume: QueueVolume | None = None
-        self._recent = recent
+        self._recent, self._canaries = recent, canaries
         self._chain: Path | None = None
         self._wake = asyncio.Event()
 
@@ -181,9 +189,11 @@ class Agent:
             queue=self._scan.counts,
             sessions=self._ports.sessions,
             oldest_active_s=round(self._scan.oldest_active_s, 1),
+            oldest_incoming_s=round(self._scan.oldest_incoming_s, 1),
             postfix_restarts=self._postfix.restarts,
             volume=self._volume,
             deliveries=self._recent(),
+            canary=self._canaries(),
             certificate=self._keystore.status(),
             users=self._users.book.status(),
             delivery=self._outbound.status(),

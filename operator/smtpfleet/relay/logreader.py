@@ -15,6 +15,7 @@ from enum import StrEnum
 from queue import SimpleQueue
 from typing import Final
 
+from smtpfleet.api.probes import CANARY, CANARY_DOMAIN
 from smtpfleet.relay.outcomes import outcome
 from smtpfleet.relay.refusals import Refusals
 from smtpfleet.relay.window import Window
@@ -30,6 +31,7 @@ _SEVERITY: Final = re.compile(r"(?P<severity>warning|error|fatal|panic): ")
 _CHECK: Final = "postfix/check/"
 _CHECK_NOISE: Final = ("connect from ", "disconnect from ", "lost connection after ")
 _QUEUE_MANAGER: Final = "postfix/qmgr"
+_SIGNER: Final = "opendkim"
 _SIGNED: Final = "DKIM-Signature field added ("
 _MILTER_REJECT: Final = "milter-reject: "
 _SESSION: Final = re.compile(
@@ -41,6 +43,12 @@ _REMOVED: Final = ": removed"
 _CANCELLED: Final = ": removed (canceled)"
 _HANDED_IN: Final = re.compile(r" (?:data|bdat|auth)=| \w+=\d+/\d")
 """Of a session's last line: commands that no probe sends, or one that was refused."""
+_CANARY_BEGUN: Final = re.compile(rf"(?P<id>\w+): message-id=<[0-9a-f]{{32}}@{re.escape(CANARY_DOMAIN)}>")
+_CANARY_OUTCOME: Final = f": to=<{CANARY}>, "
+_CANARY_PASSED: Final = re.compile(
+    r"disconnect from \S+(?: (?!auth=|bdat=)\w+=\d+)* data=1(?: (?!auth=|bdat=)\w+=\d+)*"
+)
+"""Of the last line of a session that handed in one canary."""
 _HELD: Final = re.compile(r"(?P<id>\w+): skipped, still being delivered")
 _FROZEN: Final = "deferred transport)"
 
@@ -86,6 +94,8 @@ class LogReader:
         self.milter_rejects = 0
         self._probing: frozenset[str] = frozenset()
         self._begun: dict[str, str] = {}
+        self._canaries: set[str] = set()
+        self._canary_sessions = 0
         self._mask = mask if mask_addresses else str
 
     def leave_out(self, probing: frozenset[str]) -> None:
@@ -100,7 +110,7 @@ class LogReader:
         program, text = parts["program"], parts["text"]
         if program.startswith(_CHECK) and text.startswith(_CHECK_NOISE):
             return None
-        if self._is_probe(program, text):
+        if self._is_probe(program, text) or self._is_canary(program, text):
             return None
         text = self._with_client(text)
         self._count(program, text)
@@ -133,7 +143,28 @@ class LogReader:
             self._begun[begun["id"]] = begun["who"]
             return True
         match = _SESSION.match(text)
-        return match is not None and match["client"] in self._probing and not _HANDED_IN.search(text)
+        if match is None or match["client"] not in self._probing:
+            return False
+        if self._canary_sessions and _CANARY_PASSED.fullmatch(text):
+            self._canary_sessions -= 1
+            return True
+        return not _HANDED_IN.search(text)
+
+    def _is_canary(self, program: str, text: str) -> bool:
+        """A line about a message that a probe handed in, on its way to the agent, unless something is wrong with it."""
+        if (begun := _CANARY_BEGUN.fullmatch(text)) and self._begun.pop(begun["id"], None) is not None:
+            if len(self._canaries) >= _BEGUN_MOST:
+                self._canaries.clear()
+            self._canaries.add(begun["id"])
+            self._canary_sessions += 1
+            return True
+        id_ = text.partition(":")[0]
+        if id_ not in self._canaries:
+            return False
+        if program == _QUEUE_MANAGER and text.endswith(_REMOVED):
+            self._canaries.discard(id_)
+            return True
+        return ", status=sent (" in text or program in {_QUEUE_MANAGER, _SIGNER}
 
     def _with_client(self, text: str) -> str:
         """The first line of a message that such a client hands in after all tells what was left out before it."""
@@ -149,6 +180,8 @@ class LogReader:
             self.signed += 1
         elif _MILTER_REJECT in text:
             self.milter_rejects += 1
+        if _CANARY_OUTCOME in text:
+            return
         status = _STATUS.search(text)
         if status is not None and status["why"] != _FROZEN:
             self.deliveries[status["status"]] += 1

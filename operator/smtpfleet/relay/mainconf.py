@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final, assert_never
 
 from smtpfleet.api.delivery import DeliveryTls
+from smtpfleet.api.probes import canary_clients
 from smtpfleet.api.routing import RoutingTable
-from smtpfleet.relay import senders, sessionconf, tlsconf
+from smtpfleet.relay import canaryconf, senders, sessionconf, tlsconf
 from smtpfleet.relay.nexthop import Credentials, NextHop, service
 from smtpfleet.relay.services import DELIVERY_SERVICES, HEADER, master_cf, rehearsal_master_cf
 from smtpfleet.relay.settings import Paths
@@ -224,6 +225,8 @@ def owned(
             # Who may relay: the client that the balancer names, if it is in a trusted network, and users; nobody else.
             "mynetworks": " ".join(map(_network, table.submission.trusted_networks)),
             "smtpd_relay_restrictions": conf.relay_restrictions(users=users),
+            "smtpd_restriction_classes": canaryconf.CLASS,
+            canaryconf.CLASS: canaryconf.clients(canary_clients(table.submission.trusted_networks)),
             "smtpd_upstream_proxy_protocol": "haproxy",
             "smtpd_upstream_proxy_timeout": "5s",
             # Not delayed to RCPT: the agent is asked once a message, and a session it ends has lost nothing.
@@ -236,7 +239,7 @@ def owned(
             "non_smtpd_milters": "",
             "milter_default_action": "tempfail",
         }
-        | deliver(ways)
+        | deliver(ways, canaryconf.route(host.paths))
         | sessionconf.OWNED
         | tlsconf.parameters(table.submission.tls, chain)
         | conf.parameters(host.paths, users=users, scram=scram, pools=bool(table.submission.pools))

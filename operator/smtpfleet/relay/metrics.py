@@ -60,6 +60,11 @@ def _queue(status: RelayStatus) -> Iterable[Metric]:
     yield GaugeMetricFamily(
         f"{_PREFIX}_oldest_active_seconds", "Age of the oldest message being sent.", status.oldest_active_s
     )
+    yield GaugeMetricFamily(
+        f"{_PREFIX}_oldest_incoming_seconds",
+        "How long the queue manager has left a complete message alone.",
+        status.oldest_incoming_s,
+    )
     if status.volume is not None:
         yield GaugeMetricFamily(
             f"{_PREFIX}_queue_free_bytes", "Room on the queue's volume.", status.volume.free_bytes

@@ -12,6 +12,7 @@ be missed by one.
 
 import fcntl
 import functools
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -33,10 +34,16 @@ _DIRECTORIES: Final = ("maildrop", "deferred", "incoming", "active", "hold", "co
 
 @dataclass(frozen=True, slots=True)
 class QueueScan:
-    """What one look into the queue found. ``oldest_active_s`` is 0 when nothing is active."""
+    """What one look into the queue found.
+
+    Attributes:
+        oldest_active_s: age of the oldest message in ``active``; 0: there is none.
+        oldest_incoming_s: for how long the oldest complete message has been in ``incoming``.
+    """
 
     counts: QueueCounts
     oldest_active_s: float = 0.0
+    oldest_incoming_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,8 @@ class _Listing:
     folders: tuple[str, ...] = ()
     oldest: str = ""
     receiving: int = 0
+    complete_since: float = math.inf
+    """When the first of the complete files of ``incoming`` became so (seconds since 1970)."""
 
 
 class Memory:
@@ -107,20 +116,21 @@ def deliveries(queue: Path) -> int:
 
 def _look(queue: Path, directories: Iterable[str], memory: Memory, *, now: float, since: float) -> QueueScan:
     found = dict.fromkeys((*_DIRECTORIES, "receiving"), 0)
-    oldest_active_s = 0.0
+    oldest_active_s = oldest_incoming_s = 0.0
     for directory in directories:
         if directory == "incoming":
             listing = _incoming(
                 queue / directory, memory, now=now, writable_since=max(since, now - _ORPHAN_S)
             )
             found["incoming"], found["receiving"] = listing.files, listing.receiving
+            oldest_incoming_s = max(0.0, now - listing.complete_since)
             continue
         found[directory] = _count(queue / directory, memory, now=now)
         if directory == "active" and found[directory]:
             oldest = _list(queue / directory, memory, now=now).oldest
             arrived = arrival_s(oldest)
             oldest_active_s = max(0.0, now - arrived) if arrived is not None else 0.0
-    return QueueScan(QueueCounts(**found), oldest_active_s)
+    return QueueScan(QueueCounts(**found), oldest_active_s, oldest_incoming_s)
 
 
 def _number(digits: str) -> int:
@@ -167,6 +177,7 @@ def _incoming(directory: Path, memory: Memory, *, now: float, writable_since: fl
     if (known := memory.recall(directory, changed_ns)) is not None:
         return known
     complete = receiving = others = 0
+    complete_since = math.inf
     for entry in _entries(directory):
         try:
             status = entry.stat(follow_symlinks=False)
@@ -174,10 +185,11 @@ def _incoming(directory: Path, memory: Memory, *, now: float, writable_since: fl
             continue  # Postfix took it meanwhile
         if status.st_mode & _COMPLETE == _COMPLETE:
             complete += 1
+            complete_since = min(complete_since, status.st_mtime)
         else:
             others += 1
             receiving += status.st_mtime >= writable_since
-    listing = _Listing(changed_ns, complete, receiving=receiving)
+    listing = _Listing(changed_ns, complete, receiving=receiving, complete_since=complete_since)
     if not others and _is_settled(changed_ns, now):
         memory.keep(directory, listing)
     return listing

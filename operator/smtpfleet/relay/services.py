@@ -13,7 +13,9 @@ SMTPD_PROCESSES: Final = 200
 """Sessions at a time and port. Each holds an smtpd and a cleanup, about 1 MB each (measured)."""
 CHECK_PROCESSES: Final = 10
 """Checks at a time: apart from the clients' limit, so that a full relay is not taken for a dead one."""
-DELIVERY_SERVICES: Final = ("smtp", "relay", "error", "retry", "discard")
+CANARY_SERVICE: Final = "canary"
+"""Delivers canaries to the agent, and nothing else."""
+DELIVERY_SERVICES: Final = ("smtp", "relay", "error", "retry", "discard", CANARY_SERVICE)
 """Every transport of master.cf: what a freeze must stop."""
 REHEARSAL_AS_IS: Final = "rehearsal-as-is"
 """smtpd of a rehearsal with the user's restrictions, at a UNIX socket of this name."""
@@ -117,6 +119,7 @@ def internal_services() -> str:
             "error      unix  - - n -     - error",
             "retry      unix  - - n -     - error",
             "discard    unix  - - n -     - discard",
+            f"{CANARY_SERVICE}     unix  - - n -     2 lmtp",
             "anvil      unix  - - n -     1 anvil",
             "scache     unix  - - n -     1 scache",
             "postlog    unix-dgram n - n - 1 postlogd",

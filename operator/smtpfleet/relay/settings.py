@@ -115,6 +115,11 @@ class Paths:
         return self.run / "limits.sock"
 
     @property
+    def canary_socket(self) -> Path:
+        """Where Postfix delivers canaries."""
+        return self.run / "canary.sock"
+
+    @property
     def secrets(self) -> Path:
         """Copies of Secrets, in memory, for a container that starts while the API server is away."""
         return self.run / "secrets"

@@ -49,15 +49,15 @@ BY_MX_ALONE: Final = Ways()
 """Without smarthost and routes."""
 
 
-def parameters(ways: Ways) -> dict[str, str]:
-    """main.cf parameters.
+def parameters(ways: Ways, first: str) -> dict[str, str]:
+    """main.cf parameters. ``first``: a map of recipients that is looked up before the routes.
 
     The smarthost is the default transport and never ``relayhost``, so that a route can lead past it to the MX.
     """
     return {
         "default_transport": ways.default,
         "relayhost": "",
-        "transport_maps": f"regexp:{ways.recipients}" if ways.recipients else "",
+        "transport_maps": f"{first}, regexp:{ways.recipients}" if ways.recipients else first,
         "sender_dependent_default_transport_maps": f"regexp:{ways.senders}" if ways.senders else "",
         "sender_dependent_relayhost_maps": "",
         "smtp_sasl_auth_enable": "no",

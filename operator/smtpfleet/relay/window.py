@@ -49,7 +49,7 @@ class Window:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._since = clock()
+        self._since = self._last = clock()
         self._slots = [_Slot() for _ in range(_SLOTS)]
         self._lock = threading.Lock()
         self.deferrals: Counter[tuple[DeferralReason, DeferralStage]] = Counter()
@@ -61,6 +61,7 @@ class Window:
         """One recipient's outcome."""
         with self._lock:
             slot = self._slot()
+            self._last = self._clock()
             slot.outcomes[outcome.status] += 1
             if outcome.reason is not None:
                 slot.deferrals[outcome.reason, outcome.stage] += 1
@@ -101,6 +102,7 @@ class Window:
             sent=outcomes["sent"],
             deferred=outcomes["deferred"],
             bounced=outcomes["bounced"],
+            idle_s=round(now - self._last, 1),
             messages_per_s=round(finished / seconds, 2) if seconds else 0.0,
             finished=total,
             delays=Delays(a=medians[0], b=medians[1], c=medians[2], d=medians[3]),

@@ -3,20 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from smtpfleet.api.agent_status import Canary, CanaryStatus
 from smtpfleet.api.probes import ProbeResult, ProbeStage, ProbeTrouble
 from smtpfleet.api.reasons import Reason, RelayState
 from smtpfleet.api.status import RelayEntry, SmtpPoolStatus
 from smtpfleet.controller.probes import GATHER_S, Probes, pace, profile, targets
 from smtpfleet.controller.relay_metrics import RelayMetrics
-from smtpfleet.domain.facts import Claim, Pool, Wish
+from smtpfleet.domain.facts import AgentReport, Claim, Pool, Wish
+from smtpfleet.domain.passive import canary_interval_s
 from smtpfleet.probing.dialogue import Profile
 from smtpfleet.probing.prober import Target
-from tests.unit.domain.samples import pod, pool, relay, spec
+from tests.unit.domain.samples import pod, pool, relay, report, spec
 
 KEY = ("mail", "outbound")
 GOOD = ProbeResult(ProbeStage.QUIT, latency_s={ProbeStage.BANNER: 0.01, ProbeStage.QUIT: 0.01})
@@ -34,17 +37,24 @@ class Fleet:
 
     def __init__(self) -> None:
         self.says = {"outbound-relay-0": GOOD, "outbound-relay-1": GOOD}
+        self.agents: dict[str, AgentReport] = {}
         self.nudges: list[float] = []
         self.waits_s: list[float] = []
         self.registry = CollectorRegistry()
         self.metrics = RelayMetrics(self.registry)
         loop = asyncio.get_running_loop()
         self.probes = Probes(
-            self._probe, changed=self._changed, metrics=self.metrics, clock=loop.time, jitter=lambda: 0.0
+            self._probe,
+            report=lambda _, relay: self.agents.get(relay),
+            changed=self._changed,
+            metrics=self.metrics,
+            clock=loop.time,
+            jitter=lambda: 0.0,
         )
 
-    async def _probe(self, target: Target, profile: Profile) -> ProbeResult:
-        return self.says[target.relay]
+    async def _probe(self, target: Target, profile: Profile, canary: bytes) -> ProbeResult:
+        says = self.says[target.relay]
+        return replace(says, handed_in=says.handed_in and bool(canary))
 
     def _changed(self, key: tuple[str, str], wait_s: float) -> None:
         assert key == KEY
@@ -215,3 +225,45 @@ def test_a_relay_keeps_its_ejection_in_the_metrics_when_another_operator_takes_o
     out = SmtpPoolStatus(relays=(entry(1, RelayState.EJECTED, weight=0, reason="SenderRefused"),))
     metrics.show(KEY, out, out)
     assert "ejections_total{" not in generate_latest(registry).decode()
+
+
+@pytest.mark.looptime
+async def test_a_canary_that_does_not_come_back_is_news_once_and_that_it_did_is_too() -> None:
+    fleet = Fleet()
+    name = "outbound-relay-0"
+    fleet.says[name] = replace(GOOD, handed_in=True)
+
+    def tell(*returned: Canary) -> None:
+        status = CanaryStatus(up_s=500.0, returned=returned)
+        fleet.agents[name] = report(name, age_s=0.0, canary=status)
+
+    tell()
+    async with running(fleet):
+        fleet.look()
+        await asyncio.sleep(14)
+        fleet.nudges.clear()
+        await asyncio.sleep(40)
+        assert [
+            at
+            for at, wait_s in zip(fleet.nudges, fleet.waits_s[-len(fleet.nudges) :], strict=True)
+            if not wait_s
+        ] == [15.0]
+        seen = fleet.look().relays[0]
+        late = seen.canaries[-1]
+        assert late.took_s is None
+        assert late.waited_s >= 40
+        assert {each.canaries for each in fleet.look().relays[1:]} == {()}
+        tell(Canary(id="0" * 32, digest=""))  # none of ours
+        assert fleet.look().relays[0].canaries[0].took_s is None
+    text = generate_latest(fleet.registry).decode()
+    labels = 'namespace="mail",pool="outbound",relay="outbound-relay-0"'
+    assert f'smtpfleet_operator_canaries_total{{{labels},result="Missed"}} 1.0' in text
+    assert f'smtpfleet_operator_canaries_total{{{labels},result="Sent"}} 2.0' in text
+    assert "canary_duration_seconds{" not in text
+
+
+def test_canaries_are_sent_only_where_no_client_can_have_their_address() -> None:
+    assert canary_interval_s(spec()) == 30.0
+    assert canary_interval_s(spec(health={"canaryInterval": "0s"})) == 0.0
+    assert canary_interval_s(spec(submission={"trustedNetworks": ["10.1.2.3/32"]})) == 0.0
+    assert canary_interval_s(spec(submission={"trustedNetworks": []})) == 0.0

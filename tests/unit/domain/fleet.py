@@ -119,3 +119,15 @@ class Fleet:
     def _ready(self, name: str) -> bool:
         pods: tuple[Pod, ...] = self.relays.get(name, {}).get("pods", (pod(name),))
         return any(found.ready for found in pods)
+
+
+def well(count: int = 3, **spec: Any) -> Fleet:
+    """A pool that has served for long."""
+    fleet = Fleet(count, **spec)
+    fleet.run(35)
+    assert set(fleet.states()) == {"Serving"}
+    assert set(fleet.weights()) == {100}
+    fleet.tables.clear()
+    fleet.notes.clear()
+    fleet.writes = 0
+    return fleet

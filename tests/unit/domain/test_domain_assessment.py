@@ -1,7 +1,6 @@
 """A pool over time: what its probes do to states, weights, conditions and Events, and what they never do."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,19 +9,7 @@ from hypothesis import strategies as st
 from smtpfleet.api.routing import RouteState
 from smtpfleet.domain.assessment import assess
 from smtpfleet.domain.facts import Wish
-from tests.unit.domain.fleet import BEGIN, GOOD, REFUSED, SLOW, Fleet
-
-
-def well(count: int = 3, **spec: Any) -> Fleet:
-    """A pool that has served for long."""
-    fleet = Fleet(count, **spec)
-    fleet.run(35)
-    assert set(fleet.states()) == {"Serving"}
-    assert set(fleet.weights()) == {100}
-    fleet.tables.clear()
-    fleet.notes.clear()
-    fleet.writes = 0
-    return fleet
+from tests.unit.domain.fleet import BEGIN, GOOD, REFUSED, SLOW, Fleet, well
 
 
 def test_a_new_pool_is_ready_at_once_with_full_weights_and_soon_says_that_its_probes_passed() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from smtpfleet.api.delivery import Route
 from smtpfleet.api.reasons import Reason
+from smtpfleet.domain.assessment import Assessment
 from smtpfleet.domain.conditions import Verdict
 from smtpfleet.domain.deliveries import delivery_ready
 from smtpfleet.domain.neighbours import Neighbour, PoolRoute, obstacle, senders
@@ -93,7 +94,7 @@ def test_while_the_pool_is_missing_the_table_says_that_mail_waits_and_the_condit
         "there is no pool bulk in this namespace"
     }
     words = "there is no pool bulk in this namespace; mail for it waits"
-    assert delivery_ready(seen) == Verdict("False", Reason.POOL_MISSING, words)
+    assert delivery_ready(seen, Assessment()) == Verdict("False", Reason.POOL_MISSING, words)
 
 
 def test_who_may_log_in_is_in_the_table_with_the_secret_that_says_how() -> None:

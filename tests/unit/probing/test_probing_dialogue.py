@@ -42,10 +42,10 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Callable[[timedelta], s
     return made
 
 
-async def _probe(relay: Responders, profile: Profile = PROFILE) -> ProbeResult:
+async def _probe(relay: Responders, profile: Profile = PROFILE, canary: bytes = b"") -> ProbeResult:
     port = await relay.listen()
     clock = asyncio.get_running_loop().time
-    return await probe("127.0.0.1", replace(profile, port=port), clock=clock)
+    return await probe("127.0.0.1", replace(profile, port=port), canary, clock=clock)
 
 
 async def test_a_relay_that_is_well_does_all_steps_and_gets_no_message(relay: Responders) -> None:
@@ -179,3 +179,42 @@ async def test_a_probe_leaves_no_connection_open(relay: Responders) -> None:
     for _ in range(20):
         await asyncio.sleep(0)
     assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+
+CANARY = b"Subject: canary\r\n\r\n.dot\r\n"
+
+
+async def test_a_canary_is_handed_in_after_everything_else(relay: Responders) -> None:
+    result = await _probe(relay, canary=CANARY)
+    assert (result.ok, result.handed_in, result.stage) == (True, True, ProbeStage.QUIT)
+    assert relay.commands[3:] == [
+        "RSET",
+        "MAIL FROM:<>",
+        "RCPT TO:<canary@canary.smtpfleet.invalid>",
+        "DATA",
+        "QUIT",
+    ]
+    assert relay.content == [b"Subject: canary", b"", b"..dot"]
+    assert ProbeStage.DATA in result.latency_s
+
+
+async def test_content_that_is_refused_is_a_failed_probe(relay: Responders) -> None:
+    relay.usual = Behaviour(replies={"END": "451 4.3.0 queue file write error"})
+    result = await _probe(relay, canary=CANARY)
+    assert (result.stage, result.trouble, result.code) == (ProbeStage.DATA, ProbeTrouble.REFUSED, 451)
+    assert not result.handed_in
+
+
+@pytest.mark.parametrize(("reply", "ok"), [("554 5.7.1 Access denied", True), ("450 4.3.0 Later", False)])
+async def test_a_relay_that_does_not_know_the_canarys_address_yet_is_not_to_blame(
+    relay: Responders, reply: str, ok: bool
+) -> None:
+    relay.refused = {"RCPT TO:<canary@canary.smtpfleet.invalid>": reply}
+    result = await _probe(relay, canary=CANARY)
+    assert (result.ok, result.handed_in) == (ok, False)
+    assert "DATA" not in relay.commands
+
+
+async def test_no_canary_is_handed_in_where_no_recipient_is_offered(relay: Responders) -> None:
+    result = await _probe(relay, replace(PROFILE, clients=("", "")), CANARY)
+    assert (result.ok, result.handed_in, relay.content) == (True, False, [])

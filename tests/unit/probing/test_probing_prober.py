@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from smtpfleet.api.agent_status import CanaryStatus
 from smtpfleet.api.probes import ProbeResult, ProbeStage, ProbeTrouble
 from smtpfleet.probing import prober as module
+from smtpfleet.probing.canaries import Canaries, Heard
 from smtpfleet.probing.dialogue import Profile
 from smtpfleet.probing.prober import Pace, Prober, Target
 
@@ -29,11 +31,17 @@ class Fleet:
         self.probed: list[tuple[float, str]] = []
         self.told: list[tuple[str, ProbeResult | None]] = []
         self.at_once = self.most_at_once = 0
-        self.prober = Prober(
-            self._probe, told=self._told, clock=asyncio.get_running_loop().time, jitter=jitter
+        clock = asyncio.get_running_loop().time
+        self.heard: dict[str, Heard] = {}
+        self.canaries = Canaries(
+            lambda _, relay: self.heard.get(relay), clock=clock, random=lambda count: b"x" * count
         )
+        self.handed: list[tuple[float, str]] = []
+        self.prober = Prober(self._probe, canaries=self.canaries, told=self._told, clock=clock, jitter=jitter)
 
-    async def _probe(self, target: Target, profile: Profile) -> ProbeResult:
+    async def _probe(self, target: Target, profile: Profile, canary: bytes) -> ProbeResult:
+        if canary:
+            self.handed.append((self.now(), target.relay))
         assert profile is PROFILE
         self.probed.append((self.now(), target.relay))
         self.at_once += 1
@@ -179,7 +187,7 @@ async def test_a_fault_of_a_probe_itself_is_nobodys_result_and_probing_goes_on(
 ) -> None:
     fleet = Fleet()
 
-    async def broken(target: Target, profile: Profile) -> ProbeResult:
+    async def broken(target: Target, profile: Profile, canary: bytes) -> ProbeResult:
         raise RuntimeError("a fault of ours")
 
     fleet.prober._probe = broken
@@ -205,7 +213,9 @@ class SlowClock:
 @pytest.mark.looptime
 async def test_what_this_process_own_slowness_may_have_spoilt_does_not_count() -> None:
     fleet, clock = Fleet(), SlowClock()
-    fleet.prober = Prober(fleet._probe, told=fleet._told, clock=clock, jitter=lambda: 0.0)
+    fleet.prober = Prober(
+        fleet._probe, canaries=fleet.canaries, told=fleet._told, clock=clock, jitter=lambda: 0.0
+    )
     fleet.takes_s = 2.0
     fleet.says["r0"] = ProbeResult(ProbeStage.BANNER, ProbeTrouble.TIMEOUT)
     async with running(fleet):
@@ -218,3 +228,17 @@ async def test_what_this_process_own_slowness_may_have_spoilt_does_not_count() -
         await asyncio.sleep(5)
         assert len(fleet.prober.results(KEY, "r0")) == 1
     assert next(result for relay, result in fleet.told if relay == "r0") is None
+
+
+@pytest.mark.looptime
+async def test_a_canary_goes_with_a_probe_once_an_interval_until_it_was_taken() -> None:
+    fleet = Fleet()
+    fleet.heard["r0"] = Heard(CanaryStatus(), "uid-0", 0.0)
+    fleet.canaries.follow(KEY, 12.0, late_s=20.0)
+    async with running(fleet):
+        fleet.prober.follow(KEY, [ONE, TWO], PROFILE, PACE)
+        await asyncio.sleep(7)
+        assert fleet.handed == [(0.0, "r0"), (5.0, "r0")]  # it was not taken: the relay's table is another
+        fleet.says["r0"] = ProbeResult(ProbeStage.QUIT, handed_in=True)
+        await asyncio.sleep(30)
+    assert fleet.handed[2:] == [(10.0, "r0"), (25.0, "r0")]

@@ -213,3 +213,74 @@ def test_a_message_that_is_put_off_because_a_delivery_holds_it_is_told() -> None
     reader.read(PREFIX + "postfix/qmgr[7]: 4jXabe: removed")
     assert reader.held.get_nowait() == "4jXabc"
     assert reader.held.empty()
+
+
+CANARY_ID = "4dL0tB1lYfz4xk"
+CANARY_LINES = [
+    f"postfix/smtpd[7]: connect from {PROBE}",
+    f"postfix/smtpd[7]: 4dL0tB0000z4xk: client={PROBE}",
+    "postfix/cleanup[8]: 4dL0tB0000z4xk: removed (canceled)",
+    f"postfix/smtpd[7]: {CANARY_ID}: client={PROBE}",
+    f"postfix/cleanup[8]: {CANARY_ID}: message-id=<{'ab' * 16}@canary.smtpfleet.invalid>",
+    f"opendkim[5]: {CANARY_ID}: no signing table match for 'canary@canary.smtpfleet.invalid'",
+    f"postfix/qmgr[9]: {CANARY_ID}: from=<>, size=2600, nrcpt=1 (queue active)",
+    f"postfix/smtpd[7]: disconnect from {PROBE} ehlo=2 starttls=1 mail=2 rcpt=2 rset=1 data=1 quit=1 commands=10",
+    f"postfix/lmtp[10]: {CANARY_ID}: to=<canary@canary.smtpfleet.invalid>, relay=r.mail[/run/smtpfleet/canary.sock],"
+    " delay=0.03, delays=0.01/0.01/0/0.01, dsn=2.0.0, status=sent (250 2.0.0 Ok)",
+    f"postfix/qmgr[9]: {CANARY_ID}: removed",
+]
+
+
+def _leaving_out() -> LogReader:
+    reader = LogReader(mask_addresses=True)
+    reader.leave_out(frozenset({"10.0.0.0"}))
+    return reader
+
+
+def test_a_canary_leaves_no_line_and_counts_nowhere() -> None:
+    reader = _leaving_out()
+    for _ in range(2):
+        assert [reader.read(PREFIX + text) for text in CANARY_LINES] == [None] * len(CANARY_LINES)
+    assert (dict(reader.deliveries), reader.recent.finished_total, reader.recent.shown().sent) == ({}, 0, 0)
+    # Its id may come again, for another message.
+    assert reader.read(PREFIX + f"postfix/qmgr[9]: {CANARY_ID}: removed") is not None
+
+
+def test_a_canary_that_waits_is_told_of_and_counts_nowhere() -> None:
+    reader = _leaving_out()
+    for text in CANARY_LINES[:-2]:
+        reader.read(PREFIX + text)
+    waits = CANARY_LINES[-2].replace("status=sent (250 2.0.0 Ok)", "status=deferred (connect to x: refused)")
+    assert reader.read(PREFIX + waits) is not None
+    assert (dict(reader.deliveries), reader.recent.shown().deferred) == ({}, 0)
+
+
+def test_what_a_client_hands_in_is_no_canary_whatever_it_is_called() -> None:
+    reader = _leaving_out()
+    lines = [text.replace(PROBE, CLIENT) for text in CANARY_LINES if "canary@" not in text]
+    assert all(
+        reader.read(PREFIX + text) is not None for text in lines if "4dL0tB0000z4xk: removed" not in text
+    )
+    assert reader.recent.finished_total == 1
+
+
+def test_a_message_that_a_probes_address_hands_in_is_told_of_unless_it_is_a_canary() -> None:
+    reader = _leaving_out()
+    reader.read(PREFIX + CANARY_LINES[3])
+    told = reader.read(PREFIX + f"postfix/cleanup[8]: {CANARY_ID}: message-id=<1@example.com>")
+    assert told is not None
+    assert f"client={PROBE}" in told.text
+    assert reader.read(PREFIX + CANARY_LINES[7]) is not None
+
+
+@pytest.mark.parametrize(
+    "counts", ["mail=1/2 rcpt=1 data=1", "mail=2 rcpt=1 data=0/1", "mail=3 rcpt=2 data=2"]
+)
+def test_a_session_with_a_canary_and_something_else_is_told_of(counts: str) -> None:
+    reader = _leaving_out()
+    for text in CANARY_LINES[3:5]:
+        reader.read(PREFIX + text)
+    assert (
+        reader.read(PREFIX + f"postfix/smtpd[7]: disconnect from {PROBE} ehlo=1 {counts} commands=5")
+        is not None
+    )

@@ -8,6 +8,7 @@ import pytest
 
 from smtpfleet.api.postfix_parameters import is_owned
 from smtpfleet.api.submission import TlsMode
+from smtpfleet.relay import canaryconf
 from smtpfleet.relay.mainconf import Phase, overridable, owned, render, render_rehearsal
 from smtpfleet.relay.services import DELIVERY_SERVICES, internal_services
 from smtpfleet.relay.tlsconf import CLIENT_PORTS
@@ -52,7 +53,7 @@ def test_a_users_parameter_replaces_a_default() -> None:
 def test_nobody_but_trusted_networks_may_relay(phase: Phase) -> None:
     rendered = parameters(render(table(networks=("192.0.2.0/24",)), HOST, phase))
     assert rendered["mynetworks"] == "192.0.2.0/24"
-    assert rendered["smtpd_relay_restrictions"] == "permit_mynetworks, reject"
+    assert rendered["smtpd_relay_restrictions"] == f"{canaryconf.RESTRICTION}, permit_mynetworks, reject"
 
 
 def test_without_trusted_networks_not_even_loopback_may_relay() -> None:

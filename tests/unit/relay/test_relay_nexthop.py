@@ -49,7 +49,7 @@ def test_credentials_bring_only_what_they_need_and_are_never_logged() -> None:
     assert made["smtp_sasl_password_maps"] == f"texthash:{LOGIN}"
     assert (made["smtp_tls_loglevel"], made["debug_peer_list"]) == ("1", "")
     assert "smtp_sasl_auth_enable" not in options(hop())
-    assert parameters(Ways())["smtp_sasl_auth_enable"] == "no"
+    assert parameters(Ways(), "")["smtp_sasl_auth_enable"] == "no"
 
 
 def test_on_port_465_tls_begins_with_the_first_byte() -> None:
@@ -125,7 +125,7 @@ def test_a_host_is_the_same_next_hop_as_smarthost_and_in_a_route() -> None:
 def test_services_with_one_next_hop_share_its_connections() -> None:
     two = tuple(service(hop(secret=secret), Credentials(LOGIN)) for secret in ("one", "two"))
     alone = service(hop(port=25), Credentials())
-    made = parameters(Ways(services=(*two, alone), connections=5))
+    made = parameters(Ways(services=(*two, alone), connections=5), "")
     assert made["default_destination_concurrency_limit"] == "5"
     assert [made.get(f"{each.name}_destination_concurrency_limit") for each in (*two, alone)] == [
         "2",
@@ -136,5 +136,5 @@ def test_services_with_one_next_hop_share_its_connections() -> None:
 
 def test_routes_by_mx_do_not_share_for_each_domain_is_a_destination() -> None:
     mx = service(NextHop(tls=DeliveryTls.REQUIRED), Credentials())
-    made = parameters(Ways(services=(mx,), connections=5))
+    made = parameters(Ways(services=(mx,), connections=5), "")
     assert not [name for name in made if name.startswith(f"{mx.name}_")]

@@ -114,7 +114,7 @@ def test_without_good_credentials_mail_waits(
     ways = stand.ways(smarthost=SMARTHOST)
     assert ways.default.startswith("retry:4.7.8 no mail for smtp.provider.example:587 without credentials")
     assert ways.services == ()
-    assert parameters(ways)["smtpd_reject_unlisted_recipient"] == "no"  # else smtpd answers 450
+    assert parameters(ways, "")["smtpd_reject_unlisted_recipient"] == "no"  # else smtpd answers 450
     trouble = stand.troubles()["smtp.provider.example:587"]
     assert (trouble.problem, trouble.waiting) == (problem, True)
 
@@ -131,7 +131,7 @@ def test_mail_waits_where_the_operator_says_so_and_goes_when_it_no_longer_does(s
     waiting = stand.ways(routes=[route | {"waits": "there is no pool bulk"}])
     assert waiting.recipients
     assert "/@a\\.example$/ retry:4.3.5 there is no pool bulk\n" in waiting.recipients.read_text()
-    assert parameters(waiting)["smtpd_reject_unlisted_recipient"] == "no"  # else smtpd answers 450
+    assert parameters(waiting, "")["smtpd_reject_unlisted_recipient"] == "no"  # else smtpd answers 450
     going = stand.ways(routes=[route])
     assert going.recipients
     assert going.recipients.read_text().endswith(":[bulk.mail.svc]:465\n")

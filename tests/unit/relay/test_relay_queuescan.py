@@ -149,7 +149,7 @@ def test_a_directory_that_did_not_change_is_not_read_again(
 
     monkeypatch.setattr(os, "listdir", forbidden)
     monkeypatch.setattr(os, "scandir", forbidden)
-    assert scan(queue, memory=memory, clock=lambda: NOW + 1) == first
+    assert scan(queue, memory=memory, clock=lambda: NOW + 1).counts == first.counts
     assert (first.counts.deferred, first.counts.incoming) == (1, 1)
 
 
@@ -201,3 +201,18 @@ def test_the_oldest_is_found_among_names_of_other_forms(queue: Path) -> None:
     for name in ("0short", LONG_ID, "5" + LONG_ID[1:]):
         _put(queue / "active" / name)
     assert scan(queue, clock=lambda: arrived + 5).oldest_active_s == pytest.approx(5)
+
+
+def test_how_long_the_queue_manager_leaves_a_message_alone_counts_from_when_it_was_complete(
+    queue: Path,
+) -> None:
+    assert scan(queue, clock=lambda: NOW).oldest_incoming_s == 0.0
+    _put(queue / "incoming/half", mode=0o600, at_s=NOW - 500)
+    _put(queue / "incoming/old", at_s=NOW - 40)
+    _put(queue / "incoming/new", at_s=NOW - 1)
+    memory = Memory()
+    assert scan(queue, memory=memory, clock=lambda: NOW).oldest_incoming_s == pytest.approx(40)
+    (queue / "incoming/half").unlink()
+    _age(queue / "incoming", NOW - 10)
+    scan(queue, memory=memory, clock=lambda: NOW)
+    assert scan(queue, memory=memory, clock=lambda: NOW + 3).oldest_incoming_s == pytest.approx(43)

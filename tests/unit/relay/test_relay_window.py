@@ -73,6 +73,7 @@ def test_the_window_slides_and_the_totals_stay() -> None:
     assert (window.shown().deferred, window.shown().sent) == (0, 1)
     clock.now += 100 * SPAN_S
     shown = window.shown()
+    assert shown.idle_s == 100 * SPAN_S + SPAN_S / 2 + 1
     assert (shown.sent, shown.deferred, shown.receivers, shown.deferrals) == (0, 0, (), ())
     assert 0.9 * SPAN_S <= shown.seconds <= SPAN_S
     assert window.deferred() == {(DeferralReason.CONNECT_FAILED, DeferralStage.CONNECT): 1}

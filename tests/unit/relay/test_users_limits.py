@@ -7,6 +7,7 @@ import pytest
 from smtpfleet.api.postfix_parameters import is_owned
 from smtpfleet.api.routing import RelayRoute, RouteState, RoutingTable, SubmissionAuthentication
 from smtpfleet.api.submission import TlsMode
+from smtpfleet.relay import canaryconf
 from smtpfleet.relay.mainconf import Phase, owned, render
 from smtpfleet.relay.policy import GO_ON
 from smtpfleet.relay.settings import Paths
@@ -174,7 +175,9 @@ def test_with_users_port_587_is_never_without_tls_whatever_the_mode(mode: TlsMod
 
 def test_users_alone_may_relay_besides_trusted_networks() -> None:
     rendered = parameters(CONFIGURATIONS["users"]())
-    assert rendered["smtpd_relay_restrictions"] == "permit_mynetworks, permit_sasl_authenticated, reject"
+    assert rendered["smtpd_relay_restrictions"] == (
+        f"{canaryconf.RESTRICTION}, permit_mynetworks, permit_sasl_authenticated, reject"
+    )
 
 
 def test_mail_of_users_waits_for_the_agents_consent_and_other_mail_does_not() -> None:

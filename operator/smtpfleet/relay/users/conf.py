@@ -7,6 +7,7 @@ mail of an authenticated client goes only where the agent has agreed to it.
 from collections.abc import Mapping
 from typing import Final
 
+from smtpfleet.relay import canaryconf
 from smtpfleet.relay.settings import Paths
 from smtpfleet.relay.users.mechanisms import Mechanism
 
@@ -39,8 +40,8 @@ def parameters(paths: Paths, *, users: bool, scram: bool, pools: bool = False) -
         "smtpd_sasl_mechanism_filter": ", ".join(offered if users else [Mechanism.SCRAM_SHA_256]),
         # Receivers need not know the names by which users log in.
         "smtpd_sasl_authenticated_header": "no",
-        "smtpd_restriction_classes": CLASS,
         # Asked of authenticated clients only, so that it can fail closed and others go on.
+        "smtpd_restriction_classes": f"{canaryconf.CLASS}, {CLASS}",
         CLASS: f"check_policy_service {{ unix:{paths.limits_socket}, timeout=5s, try_limit=2,"
         f" {{ default_action = {_NOT_NOW} }} }}",
     }
@@ -65,8 +66,9 @@ def with_door(parameters: Mapping[str, str], paths: Paths) -> dict[str, str]:
 
 
 def relay_restrictions(*, users: bool) -> str:
-    """Who may relay."""
-    return "permit_mynetworks, permit_sasl_authenticated, reject" if users else "permit_mynetworks, reject"
+    """Who may relay, and to whom nobody but the operator may."""
+    who = "permit_mynetworks, permit_sasl_authenticated" if users else "permit_mynetworks"
+    return f"{canaryconf.RESTRICTION}, {who}, reject"
 
 
 def sender_restriction(*, users: bool) -> str:
