@@ -28,6 +28,7 @@ class RelayState(StrEnum):
     DEGRADED = "Degraded"
     EJECTED = "Ejected"
     DRAINING = "Draining"
+    HANDING_OFF = "HandingOff"
     STRANDED = "Stranded"
 
 
@@ -96,6 +97,8 @@ class Reason(StrEnum):
     AGENT_SILENT = "AgentSilent"
     DRAIN_REQUESTED = "DrainRequested"
     SURPLUS = "Surplus"
+    HANDING_OFF = "HandingOff"
+    HAND_OFF_BLOCKED = "HandOffBlocked"
     JOINED = "Joined"
     READMITTED = "Readmitted"
     # a relay, found by probes
@@ -113,3 +116,7 @@ class Reason(StrEnum):
     REMOVED = "Removed"
     CLAIM_DELETED = "ClaimDeleted"
     CLAIM_KEPT = "ClaimKept"
+
+
+LEAVING_REASONS = frozenset({Reason.SURPLUS, Reason.HANDING_OFF, Reason.HAND_OFF_BLOCKED})
+"""Of relays that were chosen to go: by these words the choice outlives the operator."""

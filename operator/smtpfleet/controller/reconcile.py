@@ -45,7 +45,7 @@ from smtpfleet.domain.plan import Plan, plan
 from smtpfleet.domain.status import report, unreadable, write_delay_s
 from smtpfleet.domain.table import sending_pools
 from smtpfleet.domain.transitions import Note, is_settled, notes
-from smtpfleet.resources.certificate import Pair, stored_pair, subject_names
+from smtpfleet.resources.certificate import Pair, siblings_names, stored_pair, subject_names
 from smtpfleet.resources.login import PASSWORD_BYTES, Login, stored_password
 from smtpfleet.resources.pool import Images, Object, Pool
 
@@ -187,6 +187,11 @@ class Reconciler:
         keys = await asyncio.to_thread(made_keys, pool, live)
         made = Made(
             pair=self._own_pair(pool, live),
+            hand_off=current_pair(
+                stored_pair(live.get(("Secret", names.hand_off_name(pool.name)))),
+                siblings_names(pool),
+                now=self._now(),
+            ),
             keys=keys,
             login=_own_login(pool, live, certificates(seen.neighbours)),
         )

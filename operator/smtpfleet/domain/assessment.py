@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from smtpfleet.api.reasons import Reason, RelayState
+from smtpfleet.api.reasons import LEAVING_REASONS, Reason, RelayState
 from smtpfleet.api.status import RelayEntry
 from smtpfleet.api.values import duration_seconds
 from smtpfleet.domain import weights
@@ -154,7 +154,7 @@ class _Judgement:
         findings = tuple(of_probe(Seen(probe.result, siblings_s, self._now)) for probe in probes)
         before = certain_before(old)
         factors = [finding.factor if finding else NOTICE for finding in findings]
-        surplus = old is not None and old.reason is Reason.SURPLUS
+        surplus = old is not None and old.reason in LEAVING_REASONS
         return _View(
             relay=relay,
             old=old,

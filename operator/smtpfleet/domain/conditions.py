@@ -132,7 +132,7 @@ def _under_way(pool: Pool, plan: Plan) -> Iterator[Verdict]:
         yield Verdict("True", Reason.SCALING_UP, f"{missing} relays are being created")
     if plan.scale.leaving:
         names = listing(sorted(plan.scale.leaving))
-        yield Verdict("True", Reason.SCALING_DOWN, f"{names} deliver what they have, then go")
+        yield Verdict("True", Reason.SCALING_DOWN, f"{names} deliver or hand over what they have, then go")
     outdated = [relay.name for relay in staying if relay.deployment and relay.deployment.outdated]
     if outdated:
         message = f"{listing(outdated)} still run with an earlier pod template"

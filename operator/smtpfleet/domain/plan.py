@@ -1,6 +1,6 @@
 """What is to be done for a pool now: one pure step from what was seen towards what the spec asks for.
 
-Guarantees: at most one relay is removed in a cycle, and only by :mod:`smtpfleet.domain.removal`'s proof; at
+Guarantees: at most one relay is removed in a cycle, and only by :mod:`smtpfleet.domain.draining`'s proof; at
 most one relay that takes mail is restarted in a cycle; a paused relay keeps its objects and its place in the
 routing table.
 """
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from smtpfleet.api.names import relay_name
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.domain.assessment import Assessment, assess
+from smtpfleet.domain.draining import Departure, departure
 from smtpfleet.domain.facts import Pool, Relay
-from smtpfleet.domain.removal import Verdict, verdict
 from smtpfleet.domain.rollout import may_restart
 from smtpfleet.domain.scaling import Scale, marked_before, scale
 from smtpfleet.domain.table import routing_table
@@ -53,7 +53,7 @@ class Plan:
     balancer: bool
     removal: Removal | None
     remnants: tuple[str, ...]
-    verdicts: dict[str, Verdict]
+    departures: dict[str, Departure]
     health: Assessment
 
 
@@ -68,8 +68,10 @@ def plan(pool: Pool) -> Plan:
     )
     existing = [relay for relay in pool.relays if relay.exists]
     restart = may_restart(existing, leaving=size.leaving, starting=bool(size.new), ejected=health.ejected)
-    verdicts = {relay.name: verdict(relay, pool.table) for relay in existing if relay.name in size.leaving}
-    removal = _removal(existing, verdicts)
+    departures = {
+        relay.name: departure(relay, pool.table) for relay in existing if relay.name in size.leaving
+    }
+    removal = _removal(existing, departures)
     table = routing_table(pool, leaving=size.leaving, weights=health.weights)
     steps = [
         _step(relay, template=relay.name in restart)
@@ -84,7 +86,7 @@ def plan(pool: Pool) -> Plan:
         balancer=pool.balancer is not None or bool(table.relays),
         removal=removal,
         remnants=_remnants(pool, size),
-        verdicts=verdicts,
+        departures=departures,
         health=health,
     )
 
@@ -118,9 +120,9 @@ def _new(pool: Pool, size: Scale) -> Iterator[RelayStep]:
         )
 
 
-def _removal(existing: list[Relay], verdicts: dict[str, Verdict]) -> Removal | None:
+def _removal(existing: list[Relay], departures: dict[str, Departure]) -> Removal | None:
     for relay in sorted(existing, key=lambda relay: -relay.number):
-        judged = verdicts.get(relay.name)
+        judged = departures.get(relay.name)
         if judged and judged.removable and not relay.paused:
             return Removal(
                 name=relay.name,

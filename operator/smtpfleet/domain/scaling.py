@@ -8,7 +8,7 @@ volume is being deleted goes in any case, and another takes its place at once.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from smtpfleet.api.reasons import Reason
+from smtpfleet.api.reasons import LEAVING_REASONS
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.domain.facts import Relay, Wish
 
@@ -50,7 +50,7 @@ def scale(
 
 def marked_before(status: SmtpPoolStatus) -> frozenset[str]:
     """Names of the relays that the status says were chosen to go."""
-    return frozenset(entry.name for entry in status.relays if entry.reason == Reason.SURPLUS)
+    return frozenset(entry.name for entry in status.relays if entry.reason in LEAVING_REASONS)
 
 
 def _least_missed_first(

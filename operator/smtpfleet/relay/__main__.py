@@ -34,6 +34,7 @@ from smtpfleet.relay.outbound import Outbound  # noqa: E402
 from smtpfleet.relay.postfix import Postfix, mail_owner, prepare  # noqa: E402
 from smtpfleet.relay.rehearsal import rehearse  # noqa: E402
 from smtpfleet.relay.settings import Paths, Settings, SettingsError  # noqa: E402
+from smtpfleet.relay.siblings import Siblings  # noqa: E402
 from smtpfleet.relay.signing import Signing  # noqa: E402
 from smtpfleet.relay.tables import AcceptedTable  # noqa: E402
 from smtpfleet.relay.users import pools  # noqa: E402
@@ -117,6 +118,12 @@ class _Relay:
                 output=self.pump.input,
                 changed=self._secret_changed,
             ),
+            siblings=Siblings(
+                relay=settings.relay,
+                keystore=Keystore(paths.hand_off, self.secrets),
+                outcomes=self.reader.handed_over,
+                clock=time.monotonic,
+            ),
             held=self.reader.held,
             make_postfix=self._postfix,
         )
@@ -160,6 +167,7 @@ class _Relay:
             logins=self.users.logins,
             signed=self.reader.signed,
             sign_failures=self.reader.milter_rejects,
+            handed_over=self.reader.handed_over.count,
         )
 
 

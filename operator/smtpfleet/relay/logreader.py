@@ -13,6 +13,7 @@ from enum import StrEnum
 from queue import SimpleQueue
 from typing import Final
 
+from smtpfleet.relay.handedover import HandedOver
 from smtpfleet.relay.refusals import Refusals
 
 _LINE: Final = re.compile(
@@ -71,6 +72,7 @@ class LogReader:
     def __init__(self, *, mask_addresses: bool) -> None:
         self.deliveries: Counter[str] = Counter()
         self.refusals = Refusals()
+        self.handed_over = HandedOver()
         self.held: SimpleQueue[str] = SimpleQueue()
         """Ids of messages that the queue manager puts off because a delivery holds them."""
         self.signed = 0
@@ -94,7 +96,8 @@ class LogReader:
         if self._is_probe(program, text):
             return None
         text = self._with_client(text)
-        self._count(text)
+        if not self.handed_over.read(program, text):
+            self._count(text)
         if program == _QUEUE_MANAGER and (held := _HELD.fullmatch(text)):
             self.held.put(held["id"])
         self.refusals.read(program, text)

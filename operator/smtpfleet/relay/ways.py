@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from smtpfleet.relay import handoffconf
 from smtpfleet.relay.nexthop import BY_MX, Service
 
 
@@ -24,6 +25,7 @@ class Ways:
         services: of next hops, those of earlier ones included that may still be at work.
         connections: most of this relay to one destination; 0: as Postfix has it.
         waiting: the map or the default has ``retry`` for a next hop without credentials.
+        siblings: addresses of relays that take all mail instead; none: it goes the ways above.
     """
 
     default: str = BY_MX
@@ -32,6 +34,7 @@ class Ways:
     services: tuple[Service, ...] = ()
     connections: int = 0
     waiting: bool = False
+    siblings: tuple[str, ...] = ()
 
     def leads_elsewhere(self, before: "Ways") -> bool:
         """Whether mail that waits is worth a new try: it may go another way, or with other credentials."""
@@ -64,6 +67,7 @@ def parameters(ways: Ways) -> dict[str, str]:
         # Mail that has to wait for credentials waits here: smtpd would refuse it for a transport ``retry``.
         "smtpd_reject_unlisted_recipient": "no" if ways.waiting else "yes",
         **_limits(ways),
+        **handoffconf.parameters(ways.services, ways.siblings),
     }
 
 
@@ -73,7 +77,7 @@ def master_lines(services: Iterable[Service]) -> list[str]:
         line
         for service in services
         for line in (
-            f"{service.name} unix - - n - - smtp",
+            f"{service.name} unix - - n - {service.processes or '-'} smtp",
             *(f"  -o {option}" for option in service.options),
         )
     ]
