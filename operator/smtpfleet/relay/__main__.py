@@ -26,6 +26,7 @@ from smtpfleet.feed.table import TableFollower  # noqa: E402
 from smtpfleet.relay import agentcheck, incarnation, metrics, network, policy  # noqa: E402
 from smtpfleet.relay.agent import Agent  # noqa: E402
 from smtpfleet.relay.children import Children  # noqa: E402
+from smtpfleet.relay.expiry import Expiry  # noqa: E402
 from smtpfleet.relay.keystore import Keystore  # noqa: E402
 from smtpfleet.relay.logpump import LogPump  # noqa: E402
 from smtpfleet.relay.logreader import LogReader  # noqa: E402
@@ -124,6 +125,12 @@ class _Relay:
                 outcomes=self.reader.handed_over,
                 clock=time.monotonic,
             ),
+            expiry=Expiry(
+                queue=paths.queue,
+                configuration=paths.configuration,
+                children=self._children,
+                taken=lambda: self.reader.handed_over.taken,
+            ),
             held=self.reader.held,
             make_postfix=self._postfix,
         )
@@ -168,6 +175,7 @@ class _Relay:
             signed=self.reader.signed,
             sign_failures=self.reader.milter_rejects,
             handed_over=self.reader.handed_over.count,
+            taken_over=self.reader.handed_over.taken,
         )
 
 

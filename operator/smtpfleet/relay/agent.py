@@ -21,6 +21,7 @@ from typing import Final
 from smtpfleet.api.agent_status import Intake, PostfixState, RelayStatus
 from smtpfleet.relay.agentcheck import Polls
 from smtpfleet.relay.children import Children
+from smtpfleet.relay.expiry import Expiry
 from smtpfleet.relay.intake import (
     Effect,
     Observation,
@@ -81,6 +82,7 @@ class Agent:
         outbound: Outbound,
         signing: Signing,
         siblings: Siblings,
+        expiry: Expiry,
         held: "SimpleQueue[str]",
         make_postfix: Callable[["Agent"], Postfix],
     ) -> None:
@@ -88,7 +90,7 @@ class Agent:
         self._relay, self._incarnation, self._keystore = relay, incarnation, keystore
         self._users = users
         self._outbound, self._ways = outbound, BY_MX_ALONE
-        self._signing, self._siblings = signing, siblings
+        self._signing, self._siblings, self._expiry = signing, siblings, expiry
         self._postfix = make_postfix(self)
         self._supervision: asyncio.Task[None] | None = None
         self._retries = Retries(self._postfix, held)
@@ -270,6 +272,8 @@ class Agent:
         self._siblings.update(self._tables.newest)
         if self._siblings.advance(self._scan.counts, closed=self._closed):
             self._retries.once()
+        if table := self._tables.current:
+            self._expiry.tend(lifetime_s=table.delivery.queue_lifetime_s)
 
     def _look_for_room(self) -> None:
         table = self._tables.current

@@ -22,6 +22,8 @@ SERVICE: Final = "handoff"
 """Name of the client in master.cf. No parameter of a user's can name it: they name Postfix's own."""
 PROGRAM: Final = f"{PREFIX}{SERVICE}/"
 """How its lines in the log begin."""
+TAKING: Final = f"{PREFIX}taken/"
+"""The same of what siblings hand over."""
 CONCURRENCY: Final = 3
 """Messages at a time, to all siblings together: more would slow clients down and gain nothing (measured)."""
 TAKE_PROCESSES: Final = 50
@@ -108,7 +110,7 @@ def listener(identity: Identity, *, minfree_bytes: int) -> list[str]:
         "new_tls_session_rate_limit", "auth_rate_limit",
     )  # fmt: skip
     options = (
-        f"syslog_name={PREFIX}taken",
+        f"syslog_name={TAKING.rstrip('/')}",
         f"cleanup_service_name={_CLEANUP}",
         "smtpd_tls_security_level=encrypt",
         f"smtpd_tls_chain_files={identity.chain}",

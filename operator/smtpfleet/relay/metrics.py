@@ -24,6 +24,7 @@ class Snapshot:
     signed: int = 0
     sign_failures: int = 0
     handed_over: int = 0
+    taken_over: int = 0
 
 
 class RelayCollector(Collector):
@@ -106,6 +107,9 @@ def _totals(shown: Snapshot) -> Iterable[Metric]:
     )
     yield CounterMetricFamily(
         f"{_PREFIX}_handed_over", "Recipients whose message a sibling took over.", shown.handed_over
+    )
+    yield CounterMetricFamily(
+        f"{_PREFIX}_taken_over", "Messages that siblings handed over.", shown.taken_over
     )
     deliveries = CounterMetricFamily(
         f"{_PREFIX}_deliveries", "Outcomes of delivery attempts, by recipient.", labels=["status"]

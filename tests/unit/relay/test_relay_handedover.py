@@ -46,6 +46,15 @@ def test_why_it_stays_is_told_without_the_siblings_own_words(why: str, expected:
     assert handed_over.why == ""
 
 
+def test_messages_that_siblings_hand_over_are_counted() -> None:
+    handed_over = HandedOver()
+    text = "4fxTs60qK0z1y: client=unknown[10.244.0.7], orig_queue_id=4fxTs50qK0z1x, orig_client=app[10.0.0.9]"
+    assert not handed_over.read("postfix/taken/smtpd", text)
+    handed_over.read("postfix/smtpd", text)
+    handed_over.read("postfix/taken/smtpd", "connect from unknown[10.244.0.7]")
+    assert handed_over.taken == 1
+
+
 def test_lines_of_others_are_none_of_it() -> None:
     assert not HandedOver().read("postfix/smtp-0123456789/smtp", SENT)
     assert HandedOver().read(CLIENT, "warning: something")
