@@ -18,6 +18,8 @@ MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 PAUSED_ANNOTATION: Final = f"{GROUP}/paused"
 DRAIN_ANNOTATION: Final = f"{GROUP}/drain"
 WEIGHT_ANNOTATION: Final = f"{GROUP}/weight"
+DRAIN_FINALIZER: Final = f"{GROUP}/drain"
+"""On an SmtpPool with ``deletionPolicy: Drain``, and on no other."""
 APPLIED_ANNOTATION: Final = f"{GROUP}/applied"
 """On a child: digest of what the operator applied last, so that a field it stops setting is noticed."""
 

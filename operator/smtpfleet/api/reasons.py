@@ -46,6 +46,7 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     SCALING_UP = "ScalingUp"
     SCALING_DOWN = "ScalingDown"
+    DELETING = "Deleting"
     RECONCILED = "Reconciled"
     NAME_CONFLICT = "NameConflict"
     INVALID_SPEC = "InvalidSpec"

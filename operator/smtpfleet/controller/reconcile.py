@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from smtpfleet.api import names
-from smtpfleet.api.pool import SmtpPoolSpec
+from smtpfleet.api.pool import DeletionPolicy, SmtpPoolSpec
 from smtpfleet.api.secret_names import certificate_secret, login_secret
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.cluster.client import Cluster
@@ -32,6 +32,7 @@ from smtpfleet.controller.facts import (
     relay_pods,
     stored_status,
 )
+from smtpfleet.controller.hold import is_deleted, is_held, set_hold
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
 from smtpfleet.controller.neighbours import neighbours
@@ -40,6 +41,7 @@ from smtpfleet.controller.selfsigned import current_pair
 from smtpfleet.controller.wanted import Live, Made, wanted
 from smtpfleet.controller.workqueue import Done
 from smtpfleet.domain import facts
+from smtpfleet.domain.deletion import deletion, farewell
 from smtpfleet.domain.neighbours import Neighbour, certificates
 from smtpfleet.domain.plan import Plan, plan
 from smtpfleet.domain.status import report, unreadable, write_delay_s
@@ -113,7 +115,7 @@ class Reconciler:
         stored = await self._cluster.get(POOL, *key)
         if stored is None:
             return self._forget(key)
-        if "deletionTimestamp" in stored["metadata"]:
+        if is_deleted(stored) and not is_held(stored):
             return Done()  # owner references do the rest
         try:
             spec = SmtpPoolSpec.model_validate(stored["spec"])
@@ -139,7 +141,9 @@ class Reconciler:
         outcome = Outcome()
         if not is_paused(stored):
             outcome = await self._carry_out(pool, seen, planned, children)
-        return await self._report(key, stored, seen, planned, outcome)
+        done = await self._report(key, stored, seen, planned, outcome)
+        await self._hold_or_let_go(key, stored, seen, outcome)
+        return done
 
     async def _children(self, key: PoolKey) -> Children:
         """All objects of the pool, by kind, as the API server has them now."""
@@ -220,7 +224,20 @@ class Reconciler:
             await self._write_status(key, stored, status)
             told = notes(seen.previous, status)
         await self._tell(key, stored, (*outcome.notes, *told))
-        return Done(again_s=_again_s(outcome, wait_s, planned.health.again_s))
+        return Done(again_s=_again_s(outcome, wait_s, planned.health.again_s, deletion(seen).left_s))
+
+    async def _hold_or_let_go(
+        self, key: PoolKey, stored: Object, seen: facts.Pool, outcome: Outcome
+    ) -> None:
+        held = deletion(seen).held
+        # Claims that are to go with the pool have its owner reference first: another cycle without a write says so.
+        owned = seen.spec.deletion_policy is not DeletionPolicy.DELETE or not (outcome.writes or outcome.again)
+        if held is is_held(stored) or not (held or owned):
+            return
+        if is_deleted(stored):
+            await self._tell(key, stored, (farewell(seen),))
+        await set_hold(self._cluster, stored, held=held)
+        self._metrics.writes.inc()
 
     async def _refuse(self, key: PoolKey, stored: Object, error: ValidationError) -> Done:
         previous = stored_status(stored)
@@ -228,6 +245,8 @@ class Reconciler:
         if status != previous:
             await self._write_status(key, stored, status)
             await self._tell(key, stored, notes(previous, status))
+        if is_deleted(stored):
+            await set_hold(self._cluster, stored, held=False)
         return Done()
 
     async def _write_status(self, key: PoolKey, stored: Object, status: SmtpPoolStatus) -> None:
@@ -267,13 +286,16 @@ def _own_login(pool: Pool, live: Live, authorities: str) -> Login | None:
     return Login(password, authorities)
 
 
-def _again_s(outcome: Outcome, status_wait_s: float | None, health_wait_s: float | None) -> float | None:
-    """When to look again: at once after a write, as its effects decide what comes next."""
+def _again_s(outcome: Outcome, *others_s: float | None) -> float | None:
+    """When to look again: at once after a write, as its effects decide what comes next.
+
+    ``others_s``: when time alone may change something.
+    """
     if outcome.again or outcome.writes:
         return 0.0
     waits_s = [WAIT_S] if outcome.waits else []
     waits_s += [PROBLEM_S] if outcome.problems else []
-    waits_s += [wait_s for wait_s in (status_wait_s, health_wait_s) if wait_s]
+    waits_s += [wait_s for wait_s in others_s if wait_s]
     return min(waits_s, default=None)
 
 

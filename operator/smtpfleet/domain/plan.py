@@ -60,8 +60,9 @@ class Plan:
 def plan(pool: Pool) -> Plan:
     """Decide the next step for a pool. The same facts give the same plan."""
     health = assess(pool)
+    desired = pool.spec.replicas if pool.deleted_at is None else 0
     size = scale(
-        desired=pool.spec.replicas,
+        desired=desired,
         relays=pool.relays,
         marked=marked_before(pool.previous),
         ejected=health.ejected,
@@ -79,7 +80,7 @@ def plan(pool: Pool) -> Plan:
         if not relay.paused and not (removal and removal.name == relay.name)
     ]
     return Plan(
-        desired=pool.spec.replicas,
+        desired=desired,
         scale=size,
         steps=(*steps, *_new(pool, size)),
         table=table,

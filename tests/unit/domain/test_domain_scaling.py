@@ -135,3 +135,17 @@ def test_a_choice_repeated_with_its_own_outcome_as_memory_is_the_same_choice(
 def test_a_relay_that_is_ejected_goes_before_one_that_serves() -> None:
     relays = [_with_queue(0, 50), _with_queue(1, 2)]
     assert scale(desired=1, relays=relays, marked=(), ejected=_names(0)).surplus == _names(0)
+
+
+def test_a_relay_that_hands_its_queue_over_or_cannot_is_still_chosen_by_a_new_operator() -> None:
+    entries = tuple(
+        RelayEntry(name=f"outbound-relay-{n}", state=state, weight=0, since="2026-01-01T00:00:00Z", reason=reason)
+        for n, (state, reason) in enumerate(
+            [
+                (RelayState.HANDING_OFF, "HandingOff"),
+                (RelayState.DRAINING, "HandOffBlocked"),
+                (RelayState.DRAINING, "DrainRequested"),
+            ]
+        )
+    )
+    assert marked_before(SmtpPoolStatus(relays=entries)) == _names(0, 1)
