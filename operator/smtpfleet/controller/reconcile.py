@@ -226,12 +226,12 @@ class Reconciler:
         await self._tell(key, stored, (*outcome.notes, *told))
         return Done(again_s=_again_s(outcome, wait_s, planned.health.again_s, deletion(seen).left_s))
 
-    async def _hold_or_let_go(
-        self, key: PoolKey, stored: Object, seen: facts.Pool, outcome: Outcome
-    ) -> None:
+    async def _hold_or_let_go(self, key: PoolKey, stored: Object, seen: facts.Pool, outcome: Outcome) -> None:
         held = deletion(seen).held
         # Claims that are to go with the pool have its owner reference first: another cycle without a write says so.
-        owned = seen.spec.deletion_policy is not DeletionPolicy.DELETE or not (outcome.writes or outcome.again)
+        owned = seen.spec.deletion_policy is not DeletionPolicy.DELETE or not (
+            outcome.writes or outcome.again
+        )
         if held is is_held(stored) or not (held or owned):
             return
         if is_deleted(stored):

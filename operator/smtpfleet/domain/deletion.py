@@ -1,7 +1,7 @@
 """What becomes of a pool that is being deleted: one pure judgement in each cycle, from what is seen alone.
 
-Only a pool with ``deletionPolicy: Drain`` waits (by a finalizer): its relays take no mail any more and deliver what they
-can, for at most ``drainTimeout`` from the moment of deletion. Then it goes, and what is left stays on its volumes.
+Only a pool with ``deletionPolicy: Drain`` waits (by a finalizer): its relays take no mail any more and deliver what
+they can, for at most ``drainTimeout`` from the moment of deletion. Then it goes, and what is left stays on its volumes.
 
 Guarantees: a pool with another policy never waits for the operator, also if the policy is changed while the pool waits;
 when the time is over it goes, whatever is or is not seen of its relays.

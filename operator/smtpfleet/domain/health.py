@@ -32,7 +32,7 @@ EDGES: Final[Mapping[RelayState, frozenset[RelayState]]] = {
     RelayState.HANDING_OFF: frozenset({RelayState.SERVING, RelayState.DEGRADED, RelayState.STARTING}),
     RelayState.STRANDED: frozenset({RelayState.SERVING, RelayState.DEGRADED, RelayState.STARTING}),
 }
-"""Every change of state there is, besides those to Draining, HandingOff and Stranded: people and scaling decide them."""
+"""Every change of state there is, but those to Draining, HandingOff and Stranded, which people and scaling decide."""
 SERVED: Final = frozenset({RelayState.SLOW_START, RelayState.SERVING, RelayState.DEGRADED})
 """States of a relay that gets mail, or did until its pod was not ready for a moment."""
 

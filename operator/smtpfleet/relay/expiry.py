@@ -7,7 +7,8 @@ then, and what is overdue is marked with ``postsuper -e``: its next attempt retu
 why it waited.
 
 Guarantees: a message lives no longer than queueLifetime, a fiftieth of it (an hour at most) and Postfix's own pause
-between two attempts; nothing is remembered, so a restart changes nothing; where nothing was handed over, nothing is read.
+between two attempts; nothing is remembered, so a restart changes nothing; where nothing was handed over, nothing is
+read.
 A bounce is no client's message and has no such id: its life begins with a hand-off.
 """
 
@@ -59,7 +60,7 @@ def look(deferred: Path, *, now: float, lifetime_s: float) -> Found:
     foreign, overdue = False, []
     for path in files(deferred):
         try:
-            with open(path, "rb") as stream:  # noqa: PTH123 - a Path for each of 50,000 files costs more than reading them
+            with open(path, "rb") as stream:
                 first = first_id(stream.read(_HEAD_BYTES))
         except FileNotFoundError:
             continue  # Postfix took it meanwhile
@@ -113,7 +114,8 @@ class Expiry:
             command = ["/usr/sbin/postsuper", "-c", str(self._configuration), *options, "deferred"]
             result = await self._children.run(command, limit_s=_LIMIT_S)
             logger.info(
-                "messages that siblings handed over are given up", extra={"count": len(ids), "code": result.code}
+                "messages that siblings handed over are given up",
+                extra={"count": len(ids), "code": result.code},
             )
 
 

@@ -27,7 +27,7 @@ FLUSH_S: Final = 3.0
 """Between two tries of all mail at the siblings."""
 OWN_FIRST_S: Final = 60.0
 OWN_MOST_S: Final = 960.0
-"""Between two tries of all mail by the ordinary ways while it is blocked: at first, doubled each time up to the other."""
+"""Between two tries of all mail by the ordinary ways while it is blocked: at first, and after doublings at most."""
 
 
 @dataclass(frozen=True, slots=True)

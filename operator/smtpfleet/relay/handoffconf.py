@@ -80,7 +80,7 @@ def client(identity: Identity) -> Service:
 
 
 def parameters(services: Iterable[Service], siblings: Sequence[str]) -> dict[str, str]:
-    """main.cf parameters. Every message goes to one of these addresses, chosen anew at each attempt; none: none does."""
+    """main.cf parameters. Every message goes to one of these addresses, chosen anew at each attempt; or to none."""
     if all(service.name != SERVICE for service in services):
         return {}
     # Whatever is set for destinations in general.

@@ -90,7 +90,9 @@ def master_cf(
     implicit = [*common, *IMPLICIT_OPTIONS, *implicit_options]
     clients += _smtpd(SUBMISSIONS_PORT, SMTPD_PROCESSES, implicit)
     check = _smtpd(CHECK_PORT, CHECK_PROCESSES, [size_limit, *_CHECK_OPTIONS])
-    return HEADER + _lines([*clients, *check, *hand_off]) + internal_services() + _lines(master_lines(services))
+    return (
+        HEADER + _lines([*clients, *check, *hand_off]) + internal_services() + _lines(master_lines(services))
+    )
 
 
 def _smtpd(port: int, processes: int, options: Iterable[str]) -> list[str]:

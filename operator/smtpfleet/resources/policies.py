@@ -17,8 +17,8 @@ _IN_CLUSTER: Final[list[dict[str, Any]]] = [{"namespaceSelector": {}}]
 
 
 def relay_policy(pool: Pool) -> Object:
-    """SMTP from the balancers of this pool and from the operator's probes, queues that are handed over from the relays of
-    this pool, HTTP from the cluster, nothing else.
+    """SMTP from this pool's balancers and from the operator's probes, queues from this pool's relays, HTTP from the
+    cluster, nothing else.
     """
     balancers = [{"podSelector": {"matchLabels": selector(pool, component=names.COMPONENT_BALANCER)}}]
     smtp = _ports(*_CLIENT_PORTS, names.CHECK_PORT, names.AGENT_CHECK_PORT)

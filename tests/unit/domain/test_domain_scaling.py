@@ -139,7 +139,9 @@ def test_a_relay_that_is_ejected_goes_before_one_that_serves() -> None:
 
 def test_a_relay_that_hands_its_queue_over_or_cannot_is_still_chosen_by_a_new_operator() -> None:
     entries = tuple(
-        RelayEntry(name=f"outbound-relay-{n}", state=state, weight=0, since="2026-01-01T00:00:00Z", reason=reason)
+        RelayEntry(
+            name=f"outbound-relay-{n}", state=state, weight=0, since="2026-01-01T00:00:00Z", reason=reason
+        )
         for n, (state, reason) in enumerate(
             [
                 (RelayState.HANDING_OFF, "HandingOff"),

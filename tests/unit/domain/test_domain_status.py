@@ -280,7 +280,8 @@ def _leaving(hand_off: HandOffStatus | None, **fields: Any) -> Pool:
         hand_off=hand_off,
     )
     live = table(pool(WELL, replicas=1), "outbound-relay-1")
-    return pool([relay(0), relay(1, agent=agent, **fields)], replicas=1, table=live)
+    longer = relay(0, agent=report("outbound-relay-0", queue=queue(deferred=50)))
+    return pool([longer, relay(1, agent=agent, **fields)], replicas=1, table=live)
 
 
 @pytest.mark.parametrize(

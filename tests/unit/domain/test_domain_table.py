@@ -163,7 +163,9 @@ def test_while_nobody_leaves_nobody_takes_and_nobody_follows_that_secret() -> No
 
 
 def test_two_that_leave_at_once_give_to_those_that_stay() -> None:
-    found = routing_table(pool([relay(0), relay(1), relay(2)]), leaving=[f"{NAME}-1", f"{NAME}-2"], weights={})
+    found = routing_table(
+        pool([relay(0), relay(1), relay(2)]), leaving=[f"{NAME}-1", f"{NAME}-2"], weights={}
+    )
     assert found.hand_off.takers == (f"{NAME}-0",)
 
 

@@ -84,4 +84,6 @@ def test_an_id_that_holds_no_time_expires_nothing(tmp_path: Path) -> None:
 
 
 def test_an_empty_or_missing_queue_holds_nothing(tmp_path: Path) -> None:
-    assert look(tmp_path, now=0.0, lifetime_s=DAY) == look(tmp_path / "no", now=0.0, lifetime_s=DAY) == Found()
+    assert (
+        look(tmp_path, now=0.0, lifetime_s=DAY) == look(tmp_path / "no", now=0.0, lifetime_s=DAY) == Found()
+    )

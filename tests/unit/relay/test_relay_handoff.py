@@ -1,5 +1,6 @@
 """When a queue goes to the siblings: the state machine, told in time, and its guarantees over any course of events."""
 
+import itertools
 from dataclasses import dataclass, field
 
 from hypothesis import given
@@ -64,7 +65,7 @@ def test_all_mail_is_tried_again_and_again_until_nothing_is_left() -> None:
     course.run(CHANCE_S + 21)
     times = [at_s for at_s, to_siblings in course.flushes if to_siblings]
     assert len(times) == 7
-    assert {later - earlier for earlier, later in zip(times, times[1:], strict=False)} == {FLUSH_S}
+    assert {later - earlier for earlier, later in itertools.pairwise(times)} == {FLUSH_S}
     assert course.stages == [DELIVERING, HANDING_OFF]
     before = len(course.flushes)
     course.run(60)
@@ -90,7 +91,7 @@ def test_a_blocked_relay_tries_its_siblings_again_and_the_status_does_not_flap()
     course.run(600)
     assert course.stages == [DELIVERING, HANDING_OFF, BLOCKED]
     tried = [at_s for at_s, to_siblings in course.flushes if to_siblings]
-    assert max(b - a for a, b in zip(tried, tried[1:], strict=False)) <= REST_S + TRY_S
+    assert max(b - a for a, b in itertools.pairwise(tried)) <= REST_S + TRY_S
     course.taken = 50
     course.run(REST_S + TRY_S + FLUSH_S)
     assert (course.state.stage, course.left) == (HANDING_OFF, 0)
@@ -101,7 +102,7 @@ def test_receivers_see_their_back_off_cut_short_less_and_less_often() -> None:
     course.run(3600)
     gaps = [b - a for a, b in zip(course.own(), course.own()[1:], strict=False)]
     assert gaps[0] >= OWN_FIRST_S
-    assert [later for earlier, later in zip(gaps, gaps[1:], strict=False) if later < 0.9 * earlier] == []
+    assert [later for earlier, later in itertools.pairwise(gaps) if later < 0.9 * earlier] == []
     assert len(gaps) < 8
 
 

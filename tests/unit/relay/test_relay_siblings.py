@@ -17,7 +17,7 @@ from tests.unit.relay.goldens import table
 from tests.unit.relay.known import Known
 from tests.unit.relay.pairs import NOW, content, pair
 
-SECRET = "outbound-hand-off"  # noqa: S105 - a name
+SECRET = "outbound-hand-off"
 MAIL = QueueCounts(deferred=3)
 GIVER, TAKER, OTHER = (f"outbound-relay-{number}" for number in range(3))
 
