@@ -122,7 +122,6 @@ def test_a_relay_that_leaves_loses_nothing_whatever_is_killed(
     )
 
 
-
 def _settle(
     stage: Stage, attempts: list[Attempt], earlier: list[Attempt], *, relays: int, duplicates: int
 ) -> None:

@@ -1,6 +1,7 @@
 """What becomes of mail when its pool is deleted, by each policy, and the restore drill: only the volumes are left."""
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -39,7 +40,7 @@ def _finalizers(stage: Stage) -> list[str]:
     return found
 
 
-def _with_mail(stage: Stage, **spec: object) -> list[Attempt]:
+def _with_mail(stage: Stage, **spec: Any) -> list[Attempt]:
     """A pool of two relays with mail that the receiver refuses for now."""
     stage.pool(replicas=2, **spec)
     stage.sink_mode(mode="tempfail")

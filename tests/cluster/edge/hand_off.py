@@ -39,9 +39,9 @@ ATTEMPTS: Final = (
         codes=(*_OPENED, "530", "530", "530"),
     ),
     Attempt(
-        title="a PROXY header that names a trusted address",
-        steps=(Step(send=b"PROXY TCP4 10.0.0.1 10.0.0.1 40000 25\r\n"),),
-        codes=("554",),
+        title="a PROXY header, then in clear",
+        steps=(Step(), line("PROXY TCP4 10.0.0.1 10.0.0.1 40000 25"), _EHLO, line(MAIL)),
+        codes=("220", "500", "250", "530"),
     ),
     _tls("TLS without a certificate", (MAIL, "250"), (RCPT, "554"), ("DATA", "554")),
     _tls("the same, to `postmaster`", (MAIL, "250"), ("RCPT TO:<postmaster>", "250"), ("DATA", "554")),

@@ -23,7 +23,7 @@ REST = relay(1, agent=report("outbound-relay-1", queue=queue(active=2, hold=1)))
 
 
 def _pool(policy: DeletionPolicy = DeletionPolicy.DRAIN, *, after: timedelta = FIVE, **fields: Any) -> Pool:
-    given = {"deleted_at": AT, "relays": (MAIL, REST)} | fields
+    given: dict[str, Any] = {"deleted_at": AT, "relays": (MAIL, REST)} | fields
     spec = {"deletionPolicy": policy.value}
     return pool(given.pop("relays"), replicas=2, spec_fields=spec, seen_at=AT + after, **given)
 
