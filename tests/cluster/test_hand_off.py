@@ -51,7 +51,7 @@ def _queue(stage: Stage, relay: str) -> Object:
 
 
 def _gone(stage: Stage, relay: str) -> str:
-    return "" if relay not in _relays(stage) else f"{_entry(stage, relay)} {_queue(stage, relay)}"
+    return "" if relay not in _relays(stage) else f"{_entry(stage, relay)}"
 
 
 def _drain(stage: Stage, relay: str, value: str = "=true") -> None:

@@ -271,7 +271,9 @@ class Agent:
             return
         self._siblings.update(self._tables.newest)
         if self._siblings.advance(self._scan.counts, closed=self._closed):
-            self._retries.once()
+            over = self._siblings.status() is None
+            # What is on its way to a sibling that is gone fails only after a while, and would then sleep for long.
+            self._retries.everything() if over else self._retries.once()
         if table := self._tables.current:
             self._expiry.tend(lifetime_s=table.delivery.queue_lifetime_s)
 
