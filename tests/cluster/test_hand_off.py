@@ -121,7 +121,7 @@ STRICT: Object = MARKED | {
     "submission": {
         "trustedNetworks": ["127.0.0.1/32"],
         "allowedSenderDomains": ["nobody.example"],
-        "messageSizeLimit": "64Ki",
+        "messageSizeLimit": "1Mi",
     },
     "relay": {"postfix": CHECKS | {"smtpd_client_message_rate_limit": "1", "smtpd_recipient_limit": "1"}},
 }
@@ -170,15 +170,15 @@ MESSAGES = (
 
 def test_what_was_acknowledged_is_handed_over_as_it_is(stage: Stage) -> None:
     """Whatever clients may not do any more, and whatever is done to mail that comes in from them."""
-    staying, leaving = _relays(stage)
     stage.apply_pool(replicas=2, **MARKED)
     stage.wait_ready()
+    staying, leaving = _relays(stage)
     _drain(stage, staying)
     wait_until(lambda: _signs_alone(stage, leaving), timeout_s=60)
     stage.sink_mode(mode="tempfail")
     answers = hold(stage.kube, [message.conversation(stage.address()) for message in MESSAGES])
     assert {answer.codes[-1] for answer in answers.values()} == {"250"}
-    large, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=5, count=3, size_bytes=200_000))
+    large, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=1, count=2, size_bytes=1_500_000))
     count = len(MESSAGES) + len(large)
     wait_until(lambda: _deferred(stage, leaving, count), timeout_s=60)
     first = set(_queue_ids(stage, leaving))
