@@ -37,7 +37,7 @@ def routing_table(
     server, is away (fail-static). ``weights`` are those of its health; a relay without one has its full weight.
     """
     spec = pool.spec
-    relays = _routes(pool.relays, pool.table, leaving, weights or {})
+    relays = _routes(pool, leaving, weights or {})
     hand_off = _hand_off(pool, relays)
     return RoutingTable(
         pool=pool.name,
@@ -111,15 +111,10 @@ def _domain_route(pool: Pool, route: Route) -> DomainRoute:
     return DomainRoute(**given, unicode_domain=unicode_domain(route.domain or route.sender_domain))
 
 
-def _routes(
-    relays: Sequence[Relay],
-    live: RoutingTable | None,
-    leaving: Collection[str],
-    weights: Mapping[str, int],
-) -> tuple[RelayRoute, ...]:
-    listed = sorted((relay for relay in relays if relay.address), key=lambda relay: relay.number)
+def _routes(pool: Pool, leaving: Collection[str], weights: Mapping[str, int]) -> tuple[RelayRoute, ...]:
+    listed = sorted((relay for relay in pool.relays if relay.address), key=lambda relay: relay.number)
     return tuple(
-        _route(relay, live, leaving, weights.get(relay.name, FULL))
+        _route(pool, relay, leaving, weights.get(relay.name, FULL))
         for relay in listed
         if relay.exists or relay.pods
     )
@@ -133,8 +128,9 @@ def _hand_off(pool: Pool, routes: Sequence[RelayRoute]) -> HandOffTable:
     return HandOffTable(secret_name=names.hand_off_name(pool.name), takers=takers)
 
 
-def _route(relay: Relay, live: RoutingTable | None, leaving: Collection[str], weight: int) -> RelayRoute:
-    if relay.paused and live and (current := live.relay(relay.name)):
+def _route(pool: Pool, relay: Relay, leaving: Collection[str], weight: int) -> RelayRoute:
+    """A relay's. In a pool that is being deleted all leave, and there is nobody to hand off to."""
+    if relay.paused and pool.table and (current := pool.table.relay(relay.name)):
         return current.model_copy(update={"address": relay.address})
     if relay.name in leaving or relay.wish is Wish.DRAIN or not relay.exists:
         return RelayRoute(
@@ -142,6 +138,6 @@ def _route(relay: Relay, live: RoutingTable | None, leaving: Collection[str], we
             address=relay.address,
             weight=0,
             state=RouteState.DRAINING,
-            hand_off=relay.name in leaving,
+            hand_off=relay.name in leaving and pool.deleted_at is None,
         )
     return RelayRoute(name=relay.name, address=relay.address, weight=min(weight, relay.weight_bound))

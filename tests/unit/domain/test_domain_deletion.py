@@ -50,6 +50,7 @@ def test_all_its_relays_leave_and_none_takes_over() -> None:
     assert planned.scale.leaving == {"outbound-relay-0", "outbound-relay-1"}
     assert {route.state for route in planned.table.relays} == {RouteState.DRAINING}
     assert planned.table.hand_off.takers == ()
+    assert not any(route.hand_off for route in planned.table.relays)
 
 
 def test_what_stays_is_told_with_its_amount() -> None:
