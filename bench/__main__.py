@@ -19,8 +19,8 @@ from bench import (
     hostile,
     idle,
     probing,
-    rotation,
     queuefacts,
+    rotation,
     throughput,
     users,
 )

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from mailcheck.checker import check
+from mailcheck.model import Attempt
 from scenario.cluster import Local
 from scenario.kube import Object, wait_until
 from scenario.load import Shape, run
@@ -37,25 +38,44 @@ def _claims(stage: Stage) -> list[str]:
     return Space(stage.kube, stage.namespace).names("persistentvolumeclaims")
 
 
-def test_a_surplus_relay_stays_until_its_mail_is_delivered_and_then_goes_with_its_claim(stage: Stage) -> None:
+def _weights(stage: Stage, annotation: str) -> None:
+    """Say something of all relays' weights: with 0 they get no mail from clients, and so none from siblings."""
+    for relay in _entries(stage):
+        stage.kube.run("annotate", "--overwrite", "deployment", relay, "-n", stage.namespace, annotation)
+
+
+def _tempfailed(stage: Stage) -> list[Attempt]:
+    """Hand in what the receiver refuses for now, and let no relay take more."""
     stage.sink_mode(mode="tempfail")
     attempts, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=50, count=COUNT))
     wait_until(lambda: _all_deferred(stage), timeout_s=60)
+    _weights(stage, "smtpfleet.io/weight=0")
+    return attempts
+
+
+def _accepted(stage: Stage) -> None:
+    """Let the receiver take it, and try all of it."""
+    stage.sink_mode(mode="accept")
+    for pod in stage.pods("relay"):
+        stage.kube.run("exec", "-n", stage.namespace, pod.name, "--", "postqueue", "-f")
+
+
+def test_a_surplus_relay_that_no_sibling_relieves_stays_until_its_mail_is_delivered(stage: Stage) -> None:
+    attempts = _tempfailed(stage)
     stage.apply_pool(replicas=1)
     wait_until(lambda: _one_waits_with_mail(stage), timeout_s=60)
     assert len(_claims(stage)) == 2
     staying, leaving = _by_reason(stage)
-    assert (staying["state"], staying["weight"]) == ("Serving", 100)
+    assert (staying["state"], staying["weight"]) == ("Serving", 0)
     assert leaving["deferred"] > 0
     status = _status(stage)
-    assert (status["replicas"], status["readyReplicas"], status["desiredReplicas"]) == (2, 1, 1)
+    assert (status["replicas"], status["desiredReplicas"]) == (2, 1)
     # Numbers of messages are written every 15 s at most.
     wait_until(lambda: "" if _status(stage)["deferred"] == COUNT else f"{_status(stage)}", timeout_s=60)
 
-    stage.sink_mode(mode="accept")
-    for pod in stage.pods("relay"):
-        stage.kube.run("exec", "-n", stage.namespace, pod.name, "--", "postqueue", "-f")
+    _accepted(stage)
     wait_until(lambda: "" if _claims(stage) == [staying["name"]] else str(_claims(stage)), timeout_s=120)
+    _weights(stage, "smtpfleet.io/weight-")
     stage.wait_ready()
     assert list(_entries(stage)) == [staying["name"]]
     verdict = check(attempts, stage.wait_drained(attempts))
@@ -70,14 +90,14 @@ def _all_deferred(stage: Stage) -> str:
 
 
 def _one_waits_with_mail(stage: Stage) -> str:
-    leaving = [entry for entry in _entries(stage).values() if entry["reason"] == "Surplus"]
-    waits = [entry for entry in leaving if entry["message"] == "mail is left in its queue"]
+    leaving = [entry for entry in _entries(stage).values() if entry["reason"] == "HandOffBlocked"]
+    waits = [entry for entry in leaving if entry["message"].startswith("no sibling takes mail")]
     return "" if waits and waits[0]["state"] == "Draining" else f"{_entries(stage)}"
 
 
 def _by_reason(stage: Stage) -> tuple[Object, Object]:
     """The relay that stays and the one that leaves."""
-    entries = sorted(_entries(stage).values(), key=lambda entry: entry["reason"] == "Surplus")
+    entries = sorted(_entries(stage).values(), key=lambda entry: entry["reason"] == "HandOffBlocked")
     return entries[0], entries[1]
 
 
@@ -85,18 +105,15 @@ def test_a_relay_that_was_to_go_returns_when_it_is_wanted_again(stage: Stage) ->
     stage.apply_pool(replicas=2)
     stage.wait_ready()
     before = {pod.name: pod.uid for pod in stage.pods("relay")}
-    stage.sink_mode(mode="tempfail")
-    attempts, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=50, count=COUNT))
-    wait_until(lambda: _all_deferred(stage), timeout_s=60)
+    attempts = _tempfailed(stage)
     stage.apply_pool(replicas=1)
     wait_until(lambda: _one_waits_with_mail(stage), timeout_s=60)
     stage.apply_pool(replicas=2)
+    _weights(stage, "smtpfleet.io/weight-")
     stage.wait_ready()
     assert {pod.name: pod.uid for pod in stage.pods("relay")} == before
     wait_until(lambda: _all_open(stage), timeout_s=60)
-    stage.sink_mode(mode="accept")
-    for pod in stage.pods("relay"):
-        stage.kube.run("exec", "-n", stage.namespace, pod.name, "--", "postqueue", "-f")
+    _accepted(stage)
     again, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=50, count=COUNT))
     arrivals = {arrival.id for arrival in stage.wait_drained([*attempts, *again])}
     assert {attempt.id for attempt in [*attempts, *again]} <= arrivals

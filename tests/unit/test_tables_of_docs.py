@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from scenario.hostile import attacks
+from tests.cluster.edge import hand_off
 from tests.cluster.edge.canaries import REFUSED as REFUSED_CANARY
 from tests.cluster.edge.canaries import SPELLINGS, Spelling
 from tests.cluster.edge.logins import LOGINS, Login
@@ -43,6 +44,11 @@ def test_each_spelling_of_the_canaries_address_is_shown_with_its_answers(spellin
 @pytest.mark.parametrize("login", LOGINS, ids=lambda login: login.title)
 def test_each_attempt_around_a_log_in_is_shown_with_its_answers(login: Login) -> None:
     assert _row(login.title) == ", ".join(login.codes)
+
+
+@pytest.mark.parametrize("attempt", hand_off.ATTEMPTS, ids=lambda attempt: attempt.title)
+def test_each_attempt_to_hand_over_is_shown_with_its_answers(attempt: hand_off.Attempt) -> None:
+    assert _row(attempt.title) == ", ".join(attempt.codes)
 
 
 @pytest.mark.parametrize("title", [session.title for session in direct("10.0.0.1")])

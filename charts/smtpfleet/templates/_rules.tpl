@@ -5,7 +5,7 @@ Server-side apply needs "create" and "patch"; nothing is deleted as a collection
 {{- define "smtpfleet.operatorRules" -}}
 - apiGroups: [smtpfleet.io]
   resources: [smtppools]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch, patch]
 - apiGroups: [smtpfleet.io]
   resources: [smtppools/status]
   verbs: [patch]

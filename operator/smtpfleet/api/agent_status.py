@@ -290,6 +290,26 @@ class CanaryStatus(_StatusModel):
     returned: tuple[Canary, ...] = ()
 
 
+class HandOffStage(StrEnum):
+    """What a relay that gives its queue to its siblings does now."""
+
+    DELIVERING = "Delivering"
+    HANDING_OFF = "HandingOff"
+    BLOCKED = "Blocked"
+
+
+def _known_hand_off(stage: Any) -> Any:
+    """A newer agent's word that this release does not know says at least that mail is delivered."""
+    return stage if stage in set(HandOffStage) else HandOffStage.DELIVERING
+
+
+class HandOffStatus(_StatusModel):
+    """How far the hand-off is. Delivering, and Blocked (``why``): mail goes its ordinary ways meanwhile."""
+
+    stage: Annotated[HandOffStage, BeforeValidator(_known_hand_off)]
+    why: str = ""
+
+
 class RelayStatus(_StatusModel):
     """A relay's answer."""
 
@@ -320,6 +340,8 @@ class RelayStatus(_StatusModel):
     """None: it has no routing table yet, or its agent is older."""
     signing: SigningStatus | None = None
     """None: this relay signs nothing, because the pool lists no key or its agent is older."""
+    hand_off: HandOffStatus | None = None
+    """None: this relay keeps its queue, or its agent is older."""
 
 
 class ServerStatus(_StatusModel):

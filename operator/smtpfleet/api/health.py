@@ -28,8 +28,8 @@ EjectionTime = Annotated[
 CanaryInterval = Annotated[
     str,
     StringConstraints(max_length=16),
-    AfterValidator(_check("0s", "10m")),
-    Field(json_schema_extra=_bounds("0s", "10m")),
+    AfterValidator(span_check("0s", "10m")),
+    Field(json_schema_extra=span_rules("0s", "10m")),
 ]
 SlowStart = Annotated[
     str,

@@ -18,6 +18,8 @@ MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 PAUSED_ANNOTATION: Final = f"{GROUP}/paused"
 DRAIN_ANNOTATION: Final = f"{GROUP}/drain"
 WEIGHT_ANNOTATION: Final = f"{GROUP}/weight"
+DRAIN_FINALIZER: Final = f"{GROUP}/drain"
+"""On an SmtpPool with ``deletionPolicy: Drain``, and on no other."""
 APPLIED_ANNOTATION: Final = f"{GROUP}/applied"
 """On a child: digest of what the operator applied last, so that a field it stops setting is noticed."""
 
@@ -33,6 +35,8 @@ SUBMISSIONS_PORT: Final = 2465
 # Relay only: an smtpd with its own process limit for the balancers' checks, and the line the agent answers.
 CHECK_PORT: Final = 10026
 AGENT_CHECK_PORT: Final = 10027
+HAND_OFF_PORT: Final = 10025
+"""Relay only: where siblings that leave hand over their queues."""
 # Agents' read-only HTTP: /healthz /readyz /status /metrics.
 HTTP_PORT: Final = 8080
 # The two HAProxys of a balancer, which share its SMTP ports, and the port of each one's own HTTP, which needs no
@@ -109,6 +113,11 @@ def routing_name(pool: str) -> str:
 def certificate_name(pool: str) -> str:
     """Name of the Secret with the certificate that the operator makes for a pool that names none."""
     return f"{pool}-tls"
+
+
+def hand_off_name(pool: str) -> str:
+    """Name of the Secret with the certificate by which the relays of a pool know each other."""
+    return f"{pool}-hand-off"
 
 
 def dkim_key_name(pool: str, domain: str, selector: str) -> str:

@@ -16,7 +16,7 @@ from smtpfleet.api.dkim import DKIM_RULES, KEEPS_ALGORITHM, MAX_KEYS, DkimKey
 from smtpfleet.api.health import TIMEOUT_RULE, Health
 from smtpfleet.api.relay_pods import Relay
 from smtpfleet.api.submission import Submission, TlsMode
-from smtpfleet.api.values import ApiModel, duration_seconds, rule, rules, size_bytes
+from smtpfleet.api.values import ApiModel, Period, duration_seconds, rule, rules, size_bytes
 
 DEFAULT_RELAYS: Final = 2
 
@@ -24,6 +24,7 @@ DEFAULT_RELAYS: Final = 2
 class DeletionPolicy(StrEnum):
     """What becomes of queues when the pool is deleted."""
 
+    DRAIN = "Drain"
     RETAIN = "Retain"
     DELETE = "Delete"
 
@@ -111,7 +112,12 @@ class SmtpPoolSpec(ApiModel):
     deletion_policy: DeletionPolicy = Field(
         default=DeletionPolicy.RETAIN,
         description="What becomes of queues when the pool is deleted. Retain: the volumes stay, and a pool"
-        " of the same name adopts them. Delete: mail that waits is deleted, too.",
+        " of the same name adopts them. Drain: the relays take no mail and deliver what they have, for at most"
+        " drainTimeout; then what is left is retained. Delete: mail that waits is deleted, too.",
+    )
+    drain_timeout: Period = Field(
+        default="10m",
+        description="With deletionPolicy Drain, how long the deletion of the pool waits for its mail.",
     )
 
     @model_validator(mode="after")

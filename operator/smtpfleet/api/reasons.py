@@ -30,6 +30,7 @@ class RelayState(StrEnum):
     DEGRADED = "Degraded"
     EJECTED = "Ejected"
     DRAINING = "Draining"
+    HANDING_OFF = "HandingOff"
     STRANDED = "Stranded"
 
 
@@ -47,6 +48,7 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     SCALING_UP = "ScalingUp"
     SCALING_DOWN = "ScalingDown"
+    DELETING = "Deleting"
     RECONCILED = "Reconciled"
     NAME_CONFLICT = "NameConflict"
     INVALID_SPEC = "InvalidSpec"
@@ -110,6 +112,8 @@ class Reason(StrEnum):
     AGENT_SILENT = "AgentSilent"
     DRAIN_REQUESTED = "DrainRequested"
     SURPLUS = "Surplus"
+    HANDING_OFF = "HandingOff"
+    HAND_OFF_BLOCKED = "HandOffBlocked"
     JOINED = "Joined"
     READMITTED = "Readmitted"
     # a relay, found by probes
@@ -135,3 +139,7 @@ class Reason(StrEnum):
     REMOVED = "Removed"
     CLAIM_DELETED = "ClaimDeleted"
     CLAIM_KEPT = "ClaimKept"
+
+
+LEAVING_REASONS = frozenset({Reason.SURPLUS, Reason.HANDING_OFF, Reason.HAND_OFF_BLOCKED})
+"""Of relays that were chosen to go: by these words the choice outlives the operator."""

@@ -53,6 +53,8 @@ class RelayRoute(_TableModel):
     address: str
     weight: int = Field(ge=0, le=100)
     state: RouteState = RouteState.SERVING
+    hand_off: bool = False
+    """Whether it gives its queue to the takers, once it has no session and listens no more."""
     incarnation: str | None = None
 
     @field_validator("address")
@@ -156,6 +158,15 @@ class DeliveryTable(_TableModel):
     """Of the whole pool. 0: the operator knew no such limit, and each relay has Postfix's own."""
 
 
+class HandOffTable(_TableModel):
+    """Who takes the queues of relays that leave. A table without takers: nobody leaves, or nobody can take."""
+
+    secret_name: SecretName = ""
+    """The Secret with the certificate by which the relays of the pool know each other."""
+    takers: tuple[OneLine, ...] = ()
+    """Names of relays."""
+
+
 class SigningRoute(_TableModel):
     """A DKIM key: whose mail it signs, and the Secret that holds it."""
 
@@ -181,6 +192,7 @@ class RoutingTable(_TableModel):
     balancing: BalancingTable = BalancingTable()
     signing: tuple[SigningRoute, ...] = ()
     """DKIM keys; of those of one domain and algorithm the first one that works signs."""
+    hand_off: HandOffTable = HandOffTable()
 
     @field_validator("postfix")
     @classmethod

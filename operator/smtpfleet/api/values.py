@@ -73,7 +73,7 @@ def size_bytes(size: str) -> int:
     """
     if not re.fullmatch(_SIZE, size):
         raise ValueError(f"{size!r} is {_NO_SIZE}")
-    number = size.rstrip("kMGTi")
+    number = size.rstrip("kKMGTi")
     return int(number) * _SIZE_UNITS[size[len(number) :]]
 
 

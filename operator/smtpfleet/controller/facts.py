@@ -1,6 +1,7 @@
 """Turns the objects of a pool, as the API server has them, into the facts that decisions are made of. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -52,6 +53,7 @@ def pool_facts(
         neighbours=tuple(neighbours),
         table=_table(pool, ours),
         previous=stored_status(stored),
+        deleted_at=_moment(stored["metadata"].get("deletionTimestamp")),
     )
 
 
@@ -61,6 +63,10 @@ def stored_status(stored: Object) -> SmtpPoolStatus:
         return SmtpPoolStatus.model_validate(stored.get("status") or {})
     except ValidationError:
         return SmtpPoolStatus()
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def is_paused(thing: Object) -> bool:

@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from smtpfleet.api import names
-from smtpfleet.api.pool import SmtpPoolSpec
+from smtpfleet.api.pool import DeletionPolicy, SmtpPoolSpec
 from smtpfleet.api.secret_names import certificate_secret, login_secret
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.cluster.client import Cluster
@@ -32,6 +32,7 @@ from smtpfleet.controller.facts import (
     relay_pods,
     stored_status,
 )
+from smtpfleet.controller.hold import is_deleted, is_held, set_hold
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
 from smtpfleet.controller.neighbours import neighbours
@@ -40,12 +41,13 @@ from smtpfleet.controller.selfsigned import current_pair
 from smtpfleet.controller.wanted import Live, Made, wanted
 from smtpfleet.controller.workqueue import Done
 from smtpfleet.domain import facts
+from smtpfleet.domain.deletion import deletion, farewell
 from smtpfleet.domain.neighbours import Neighbour, certificates
 from smtpfleet.domain.plan import Plan, plan
 from smtpfleet.domain.status import report, unreadable, write_delay_s
 from smtpfleet.domain.table import sending_pools
 from smtpfleet.domain.transitions import Note, is_settled, notes
-from smtpfleet.resources.certificate import Pair, stored_pair, subject_names
+from smtpfleet.resources.certificate import Pair, siblings_names, stored_pair, subject_names
 from smtpfleet.resources.login import PASSWORD_BYTES, Login, stored_password
 from smtpfleet.resources.pool import Images, Object, Pool
 
@@ -113,7 +115,7 @@ class Reconciler:
         stored = await self._cluster.get(POOL, *key)
         if stored is None:
             return self._forget(key)
-        if "deletionTimestamp" in stored["metadata"]:
+        if is_deleted(stored) and not is_held(stored):
             return Done()  # owner references do the rest
         try:
             spec = SmtpPoolSpec.model_validate(stored["spec"])
@@ -139,7 +141,9 @@ class Reconciler:
         outcome = Outcome()
         if not is_paused(stored):
             outcome = await self._carry_out(pool, seen, planned, children)
-        return await self._report(key, stored, seen, planned, outcome)
+        done = await self._report(key, stored, seen, planned, outcome)
+        await self._hold_or_let_go(key, stored, seen, outcome)
+        return done
 
     async def _children(self, key: PoolKey) -> Children:
         """All objects of the pool, by kind, as the API server has them now."""
@@ -187,6 +191,11 @@ class Reconciler:
         keys = await asyncio.to_thread(made_keys, pool, live)
         made = Made(
             pair=self._own_pair(pool, live),
+            hand_off=current_pair(
+                stored_pair(live.get(("Secret", names.hand_off_name(pool.name)))),
+                siblings_names(pool),
+                now=self._now(),
+            ),
             keys=keys,
             login=_own_login(pool, live, certificates(seen.neighbours)),
         )
@@ -216,7 +225,21 @@ class Reconciler:
             told = notes(seen.previous, status)
         await self._tell(key, stored, (*outcome.notes, *told))
         sizing_s = planned.sizing.again_s if planned.sizing else None
-        return Done(again_s=_again_s(outcome, wait_s, planned.health.again_s, sizing_s))
+        left_s = deletion(seen).left_s
+        return Done(again_s=_again_s(outcome, wait_s, planned.health.again_s, sizing_s, left_s))
+
+    async def _hold_or_let_go(self, key: PoolKey, stored: Object, seen: facts.Pool, outcome: Outcome) -> None:
+        held = deletion(seen).held
+        # Claims that are to go with the pool have its owner reference first: another cycle without a write says so.
+        owned = seen.spec.deletion_policy is not DeletionPolicy.DELETE or not (
+            outcome.writes or outcome.again
+        )
+        if held is is_held(stored) or not (held or owned):
+            return
+        if is_deleted(stored):
+            await self._tell(key, stored, (farewell(seen),))
+        await set_hold(self._cluster, stored, held=held)
+        self._metrics.writes.inc()
 
     async def _refuse(self, key: PoolKey, stored: Object, error: ValidationError) -> Done:
         previous = stored_status(stored)
@@ -224,6 +247,8 @@ class Reconciler:
         if status != previous:
             await self._write_status(key, stored, status)
             await self._tell(key, stored, notes(previous, status))
+        if is_deleted(stored):
+            await set_hold(self._cluster, stored, held=False)
         return Done()
 
     async def _write_status(self, key: PoolKey, stored: Object, status: SmtpPoolStatus) -> None:
@@ -264,7 +289,10 @@ def _own_login(pool: Pool, live: Live, authorities: str) -> Login | None:
 
 
 def _again_s(outcome: Outcome, *others_s: float | None) -> float | None:
-    """When to look again: at once after a write, as its effects decide what comes next."""
+    """When to look again: at once after a write, as its effects decide what comes next.
+
+    ``others_s``: when time alone may change something.
+    """
     if outcome.again or outcome.writes:
         return 0.0
     waits_s = [WAIT_S] if outcome.waits else []

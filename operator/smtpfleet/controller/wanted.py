@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from smtpfleet.api import names
 from smtpfleet.api.pool import DeletionPolicy
 from smtpfleet.domain.plan import Plan, RelayStep
 from smtpfleet.resources import (
@@ -44,11 +45,13 @@ class Made:
 
     Attributes:
         pair: the certificate of a pool that names none.
+        hand_off: the certificate by which relays know each other.
         keys: those of DKIM entries that name none.
         login: at other pools, of a pool whose routes lead to some.
     """
 
     pair: Pair | None = None
+    hand_off: Pair | None = None
     keys: MadeKeys = field(default_factory=dict)
     login: Login | None = None
 
@@ -78,6 +81,9 @@ def _objects(pool: Pool, plan: Plan, live: Live, made: Made) -> Iterator[Wanted]
             yield Wanted(_claim(pool, step, live))
     if made.pair is not None:
         yield Wanted(certificate.certificate_secret(pool, made.pair))
+    if made.hand_off is not None:
+        own = names.hand_off_name(pool.name)
+        yield Wanted(certificate.certificate_secret(pool, made.hand_off, own))
     for key, pem in made.keys.items():
         yield Wanted(dkim.key_secret(pool, key, pem))
     if made.login is not None:

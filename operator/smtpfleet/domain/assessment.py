@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from smtpfleet.api.reasons import Reason, RelayState
+from smtpfleet.api.reasons import LEAVING_REASONS, Reason, RelayState
 from smtpfleet.api.status import RelayEntry
 from smtpfleet.api.values import duration_seconds
 from smtpfleet.domain import passive, weights
@@ -176,7 +176,7 @@ class _Judgement:
         by_comparison = compared.factor if compared else NOTICE
         if reason in passive.REASONS and (silent(relay) or self._awaits_canary(relay, reason)):
             by_comparison = before  # nothing is known that could change it
-        surplus = reason is Reason.SURPLUS
+        surplus = reason in LEAVING_REASONS
         return _View(
             relay=relay,
             old=old,

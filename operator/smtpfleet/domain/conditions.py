@@ -91,6 +91,8 @@ def _refused_tables(pool: Pool) -> list[Problem]:
 
 def _ready(pool: Pool, plan: Plan, relays: Sequence[RelayEntry], stalled: Verdict) -> Verdict:
     taking = sum(map(takes_mail, relays))
+    if pool.deleted_at is not None:
+        return Verdict("False", Reason.DELETING, "the pool is being deleted and takes no mail")
     if stalled.status == "True":
         return Verdict("False", stalled.reason, stalled.message)
     if taking < plan.desired:
@@ -118,13 +120,16 @@ def _reconciling(pool: Pool, plan: Plan) -> Verdict:
 
 def _under_way(pool: Pool, plan: Plan) -> Iterator[Verdict]:
     """Everything that is not yet as the spec asks, the most telling first."""
+    if pool.deleted_at is not None:
+        names = listing(sorted(plan.scale.leaving)) or "nothing"
+        yield Verdict("True", Reason.DELETING, f"{names} delivers what it has, then the pool goes")
     staying = [relay for relay in pool.relays if relay.exists and relay.name not in plan.scale.leaving]
     missing = len(plan.scale.new) + sum(relay.deployment is None for relay in staying)
     if missing:
         yield Verdict("True", Reason.SCALING_UP, f"{missing} relays are being created")
     if plan.scale.leaving:
         names = listing(sorted(plan.scale.leaving))
-        yield Verdict("True", Reason.SCALING_DOWN, f"{names} deliver what they have, then go")
+        yield Verdict("True", Reason.SCALING_DOWN, f"{names} deliver or hand over what they have, then go")
     outdated = [relay.name for relay in staying if relay.deployment and relay.deployment.outdated]
     if outdated:
         message = f"{listing(outdated)} still run with an earlier pod template"

@@ -154,5 +154,7 @@ class Pool:
     table: RoutingTable | None = None
     """The routing table that the agents can read now."""
     previous: SmtpPoolStatus = field(default_factory=SmtpPoolStatus)
+    deleted_at: datetime | None = None
+    """When somebody deleted it; None: nobody has."""
     seen_at: datetime = _NO_TIME
     """The time of day when all this was seen."""

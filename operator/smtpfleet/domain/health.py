@@ -30,9 +30,10 @@ EDGES: Final[Mapping[RelayState, frozenset[RelayState]]] = {
     RelayState.EJECTED: frozenset({RelayState.SLOW_START, RelayState.SERVING, RelayState.DEGRADED}),
     # What a person or a scale-down asked for ends: it was warm all the time.
     RelayState.DRAINING: frozenset({RelayState.SERVING, RelayState.DEGRADED, RelayState.STARTING}),
+    RelayState.HANDING_OFF: frozenset({RelayState.SERVING, RelayState.DEGRADED, RelayState.STARTING}),
     RelayState.STRANDED: frozenset({RelayState.SERVING, RelayState.DEGRADED, RelayState.STARTING}),
 }
-"""Every change of state there is, besides those to Draining and Stranded, which people and scaling decide."""
+"""Every change of state there is, but those to Draining, HandingOff and Stranded, which people and scaling decide."""
 SERVED: Final = frozenset({RelayState.SLOW_START, RelayState.SERVING, RelayState.DEGRADED})
 """States of a relay that gets mail, or did until its pod was not ready for a moment."""
 

@@ -1,6 +1,6 @@
 """What is to be done for a pool now: one pure step from what was seen towards what the spec asks for.
 
-Guarantees: at most one relay is removed in a cycle, and only by :mod:`smtpfleet.domain.removal`'s proof; at
+Guarantees: at most one relay is removed in a cycle, and only by :mod:`smtpfleet.domain.draining`'s proof; at
 most one relay that takes mail is restarted in a cycle; a paused relay keeps its objects and its place in the
 routing table.
 """
@@ -12,8 +12,8 @@ from smtpfleet.api.names import relay_name
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.domain.assessment import Assessment, assess
 from smtpfleet.domain.autoscaling import Sizing
+from smtpfleet.domain.draining import Departure, departure
 from smtpfleet.domain.facts import Pool, Relay
-from smtpfleet.domain.removal import Verdict, verdict
 from smtpfleet.domain.rollout import may_restart
 from smtpfleet.domain.scaling import Scale, marked_before, scale
 from smtpfleet.domain.size import pool_sizing
@@ -59,15 +59,15 @@ class Plan:
     balancer: bool
     removal: Removal | None
     remnants: tuple[str, ...]
-    verdicts: dict[str, Verdict]
+    departures: dict[str, Departure]
     health: Assessment
 
 
 def plan(pool: Pool) -> Plan:
     """Decide the next step for a pool. The same facts give the same plan."""
     health = assess(pool)
-    sizing = pool_sizing(pool, health.ejected)
-    desired = sizing.size if sizing else pool.spec.replicas
+    sizing = pool_sizing(pool, health.ejected) if pool.deleted_at is None else None
+    desired = _desired(pool, sizing)
     size = scale(
         desired=desired,
         relays=pool.relays,
@@ -76,8 +76,10 @@ def plan(pool: Pool) -> Plan:
     )
     existing = [relay for relay in pool.relays if relay.exists]
     restart = may_restart(existing, leaving=size.leaving, starting=bool(size.new), ejected=health.ejected)
-    verdicts = {relay.name: verdict(relay, pool.table) for relay in existing if relay.name in size.leaving}
-    removal = _removal(existing, verdicts)
+    departures = {
+        relay.name: departure(relay, pool.table) for relay in existing if relay.name in size.leaving
+    }
+    removal = _removal(existing, departures)
     table = routing_table(pool, leaving=size.leaving, weights=health.weights)
     steps = [
         _step(relay, template=relay.name in restart)
@@ -93,9 +95,15 @@ def plan(pool: Pool) -> Plan:
         balancer=pool.balancer is not None or bool(table.relays),
         removal=removal,
         remnants=_remnants(pool, size),
-        verdicts=verdicts,
+        departures=departures,
         health=health,
     )
+
+
+def _desired(pool: Pool, sizing: Sizing | None) -> int:
+    if pool.deleted_at is not None:
+        return 0
+    return sizing.size if sizing else pool.spec.replicas
 
 
 def _step(relay: Relay, *, template: bool) -> RelayStep:
@@ -127,9 +135,9 @@ def _new(pool: Pool, size: Scale) -> Iterator[RelayStep]:
         )
 
 
-def _removal(existing: list[Relay], verdicts: dict[str, Verdict]) -> Removal | None:
+def _removal(existing: list[Relay], departures: dict[str, Departure]) -> Removal | None:
     for relay in sorted(existing, key=lambda relay: -relay.number):
-        judged = verdicts.get(relay.name)
+        judged = departures.get(relay.name)
         if judged and judged.removable and not relay.paused:
             return Removal(
                 name=relay.name,

@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from smtpfleet.api.autoscaling import MAX_RELAYS
 from smtpfleet.api.reasons import Reason, RelayState
 from smtpfleet.api.routing import RelayRoute, RouteState, RoutingTable
 from smtpfleet.api.status import RelayEntry
 from smtpfleet.domain.assessment import PAUSED_WORDS
+from smtpfleet.domain.draining import Step
 from smtpfleet.domain.facts import Pool, Relay, Wish
 from smtpfleet.domain.figures import timestamp, two_digits
 from smtpfleet.domain.findings import silent
 from smtpfleet.domain.health import SERVED
 from smtpfleet.domain.plan import Plan
+
+_REASONS: Final = {Step.HANDING_OFF: Reason.HANDING_OFF, Step.BLOCKED: Reason.HAND_OFF_BLOCKED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +71,24 @@ def _clipped(message: str, *, paused: bool) -> str:
 def _draining(relay: Relay, plan: Plan, route: RelayRoute | None) -> _Shown | None:
     """Of a relay that is to take no mail because somebody wants it so: its health does not matter then."""
     if relay.name in plan.scale.leaving:
-        reason = Reason.CLAIM_DELETED if relay.name in plan.scale.doomed else Reason.SURPLUS
-        return _Shown(_leaving_state(relay), reason, _leaving_message(relay, plan))
+        return _leaving(relay, plan)
     if relay.wish is Wish.DRAIN or (route and route.state is RouteState.DRAINING):
         return _Shown(RelayState.DRAINING, Reason.DRAIN_REQUESTED, "takes no mail, delivers what it has")
     return None
 
 
-def _leaving_state(relay: Relay) -> RelayState:
+def _leaving(relay: Relay, plan: Plan) -> _Shown:
+    """The reasons are those by which the choice is remembered; a claim that goes is remembered by itself."""
+    seen = plan.departures.get(relay.name)
+    step, why = (seen.step, seen.why) if seen else (Step.MARKED, "")
+    if relay.name in plan.scale.doomed:
+        return _Shown(_leaving_state(relay, step), Reason.CLAIM_DELETED, f"its claim is being deleted: {why}")
+    return _Shown(_leaving_state(relay, step), _REASONS.get(step, Reason.SURPLUS), why)
+
+
+def _leaving_state(relay: Relay, step: Step) -> RelayState:
+    if step is Step.HANDING_OFF:
+        return RelayState.HANDING_OFF
     unreachable = silent(relay) and not any(pod.running for pod in relay.pods)
     may_hold_mail = relay.claim is not None and relay.claim.bound
     return RelayState.STRANDED if unreachable and may_hold_mail else RelayState.DRAINING
-
-
-def _leaving_message(relay: Relay, plan: Plan) -> str:
-    judged = plan.verdicts.get(relay.name)
-    why = judged.why if judged else ""
-    return f"its claim is being deleted: {why}" if relay.name in plan.scale.doomed else why

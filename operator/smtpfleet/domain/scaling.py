@@ -5,10 +5,11 @@ restart of the operator (the choice stands in the status); a paused relay is nev
 volume is being deleted goes in any case, and another takes its place at once.
 """
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from smtpfleet.api.reasons import Reason
+from smtpfleet.api.reasons import LEAVING_REASONS
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.domain.facts import Relay, Wish
 
@@ -32,35 +33,50 @@ def scale(
 ) -> Scale:
     """Compare what exists with the number ``desired``; ``marked`` were chosen to go before.
 
-    An ejected relay serves nobody, so it goes before one that does.
+    An ejected relay serves nobody, so it goes before one that does. Of those that serve one goes that shares its node
+    with most others, so that what is left stays spread; then the one with the shortest queue.
     """
     doomed = frozenset(relay.name for relay in relays if relay.doomed)
     members = [relay for relay in relays if relay.exists and not relay.doomed]
-    excess = max(0, len(members) - desired)
-    candidates = sorted(
-        (relay for relay in members if not relay.paused),
-        key=lambda relay: _least_missed_first(relay, marked, ejected),
-    )
+    surplus = _surplus(members, max(0, len(members) - desired), marked, ejected)
     return Scale(
         new=_lowest_free(relays, desired - len(members)),
-        surplus=frozenset(relay.name for relay in candidates[:excess]),
+        surplus=frozenset(relay.name for relay in surplus),
         doomed=doomed,
     )
 
 
 def marked_before(status: SmtpPoolStatus) -> frozenset[str]:
     """Names of the relays that the status says were chosen to go."""
-    return frozenset(entry.name for entry in status.relays if entry.reason == Reason.SURPLUS)
+    return frozenset(entry.name for entry in status.relays if entry.reason in LEAVING_REASONS)
+
+
+def _surplus(
+    members: Sequence[Relay], excess: int, marked: Collection[str], ejected: Collection[str]
+) -> Iterator[Relay]:
+    """One after the other, for each that goes leaves its node to the others."""
+    candidates = [relay for relay in members if not relay.paused]
+    crowds = Counter(_node(relay) for relay in members)
+    for _ in range(min(excess, len(candidates))):
+        chosen = min(candidates, key=lambda relay: _least_missed_first(relay, marked, ejected, crowds))
+        candidates.remove(chosen)
+        crowds[_node(chosen)] -= 1
+        yield chosen
+
+
+def _node(relay: Relay) -> str:
+    return relay.pod.node if relay.pod else ""
 
 
 def _least_missed_first(
-    relay: Relay, marked: Collection[str], ejected: Collection[str]
-) -> tuple[bool, bool, bool, bool, int, int]:
+    relay: Relay, marked: Collection[str], ejected: Collection[str], crowds: Mapping[str, int]
+) -> tuple[bool, bool, bool, int, bool, int, int]:
     queue = relay.agent.status.queue if relay.agent else None
     return (
         relay.name not in marked,
         relay.wish is not Wish.DRAIN,
         relay.ready and relay.name not in ejected,
+        -crowds[_node(relay)],
         queue is None,
         queue.total + queue.receiving if queue else 0,
         -relay.number,

@@ -9,6 +9,7 @@ from smtpfleet.api.routing import (
     BalancingTable,
     DeliveryTable,
     DomainRoute,
+    HandOffTable,
     RelayRoute,
     RouteState,
     RoutingTable,
@@ -36,6 +37,8 @@ def routing_table(
     server, is away (fail-static). ``weights`` are those of its health; a relay without one has its full weight.
     """
     spec = pool.spec
+    relays = _routes(pool, leaving, weights or {})
+    hand_off = _hand_off(pool, relays)
     return RoutingTable(
         pool=pool.name,
         namespace=pool.namespace,
@@ -52,8 +55,11 @@ def routing_table(
         ),
         delivery=_delivery(pool),
         postfix=dict(sorted(spec.relay.postfix.items())),
-        relays=_routes(pool.relays, pool.table, leaving, weights or {}),
-        secrets=secret_names(pool.name, spec, sending_pools(pool)),
+        relays=relays,
+        secrets=tuple(
+            sorted({*secret_names(pool.name, spec, sending_pools(pool)), hand_off.secret_name} - {""})
+        ),
+        hand_off=hand_off,
         balancing=_balancing(pool),
         signing=tuple(
             SigningRoute(domain=key.domain, selector=key.selector, secret_name=signing_secret(pool.name, key))
@@ -105,23 +111,33 @@ def _domain_route(pool: Pool, route: Route) -> DomainRoute:
     return DomainRoute(**given, unicode_domain=unicode_domain(route.domain or route.sender_domain))
 
 
-def _routes(
-    relays: Sequence[Relay],
-    live: RoutingTable | None,
-    leaving: Collection[str],
-    weights: Mapping[str, int],
-) -> tuple[RelayRoute, ...]:
-    listed = sorted((relay for relay in relays if relay.address), key=lambda relay: relay.number)
+def _routes(pool: Pool, leaving: Collection[str], weights: Mapping[str, int]) -> tuple[RelayRoute, ...]:
+    listed = sorted((relay for relay in pool.relays if relay.address), key=lambda relay: relay.number)
     return tuple(
-        _route(relay, live, leaving, weights.get(relay.name, FULL))
+        _route(pool, relay, leaving, weights.get(relay.name, FULL))
         for relay in listed
         if relay.exists or relay.pods
     )
 
 
-def _route(relay: Relay, live: RoutingTable | None, leaving: Collection[str], weight: int) -> RelayRoute:
-    if relay.paused and live and (current := live.relay(relay.name)):
+def _hand_off(pool: Pool, routes: Sequence[RelayRoute]) -> HandOffTable:
+    """Relays that get mail from clients take that of siblings, too. While nobody leaves, none listens for it."""
+    takers = tuple(route.name for route in routes if route.state is RouteState.SERVING and route.weight)
+    if not takers or not any(route.hand_off for route in routes):
+        return HandOffTable()
+    return HandOffTable(secret_name=names.hand_off_name(pool.name), takers=takers)
+
+
+def _route(pool: Pool, relay: Relay, leaving: Collection[str], weight: int) -> RelayRoute:
+    """A relay's. In a pool that is being deleted all leave, and there is nobody to hand off to."""
+    if relay.paused and pool.table and (current := pool.table.relay(relay.name)):
         return current.model_copy(update={"address": relay.address})
     if relay.name in leaving or relay.wish is Wish.DRAIN or not relay.exists:
-        return RelayRoute(name=relay.name, address=relay.address, weight=0, state=RouteState.DRAINING)
+        return RelayRoute(
+            name=relay.name,
+            address=relay.address,
+            weight=0,
+            state=RouteState.DRAINING,
+            hand_off=relay.name in leaving and pool.deleted_at is None,
+        )
     return RelayRoute(name=relay.name, address=relay.address, weight=min(weight, relay.weight_bound))

@@ -87,8 +87,25 @@ def _of_relays(old: SmtpPoolStatus, new: SmtpPoolStatus) -> Iterator[Note]:
     before = {entry.name: entry for entry in old.relays}
     for entry in new.relays:
         was = before.get(entry.name)
-        if was is not None and was.state is not entry.state:
+        if was is None:
+            continue
+        if was.state is not entry.state:
             yield from _of_relay(was, entry)
+        yield from _of_hand_off(was, entry)
+
+
+def _of_hand_off(was: RelayEntry, entry: RelayEntry) -> Iterator[Note]:
+    """That a queue goes to the siblings, and that it cannot."""
+    if entry.state is RelayState.HANDING_OFF and was.state is not entry.state:
+        message = f"{entry.name} hands over what it cannot deliver at once"
+        yield Note(Severity.NORMAL, Reason.HANDING_OFF, message, action=str(entry.state))
+    elif entry.reason == Reason.HAND_OFF_BLOCKED and was.reason != entry.reason:
+        yield Note(
+            Severity.WARNING,
+            Reason.HAND_OFF_BLOCKED,
+            f"{entry.name} keeps its queue for now: {entry.message}",
+            action=str(entry.state),
+        )
 
 
 def _of_relay(was: RelayEntry, entry: RelayEntry) -> Iterator[Note]:

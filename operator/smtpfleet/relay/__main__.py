@@ -26,6 +26,7 @@ from smtpfleet.feed.table import TableFollower  # noqa: E402
 from smtpfleet.relay import agentcheck, canary, incarnation, metrics, network, policy  # noqa: E402
 from smtpfleet.relay.agent import Agent  # noqa: E402
 from smtpfleet.relay.children import Children  # noqa: E402
+from smtpfleet.relay.expiry import Expiry  # noqa: E402
 from smtpfleet.relay.keystore import Keystore  # noqa: E402
 from smtpfleet.relay.logpump import LogPump  # noqa: E402
 from smtpfleet.relay.logreader import LogReader  # noqa: E402
@@ -34,6 +35,7 @@ from smtpfleet.relay.outbound import Outbound  # noqa: E402
 from smtpfleet.relay.postfix import Postfix, mail_owner, prepare  # noqa: E402
 from smtpfleet.relay.rehearsal import rehearse  # noqa: E402
 from smtpfleet.relay.settings import Paths, Settings, SettingsError  # noqa: E402
+from smtpfleet.relay.siblings import Siblings  # noqa: E402
 from smtpfleet.relay.signing import Signing  # noqa: E402
 from smtpfleet.relay.tables import AcceptedTable  # noqa: E402
 from smtpfleet.relay.users import pools  # noqa: E402
@@ -118,6 +120,18 @@ class _Relay:
                 output=self.pump.input,
                 changed=self._secret_changed,
             ),
+            siblings=Siblings(
+                relay=settings.relay,
+                keystore=Keystore(paths.hand_off, self.secrets),
+                outcomes=self.reader.handed_over,
+                clock=time.monotonic,
+            ),
+            expiry=Expiry(
+                queue=paths.queue,
+                configuration=paths.configuration,
+                children=self._children,
+                taken=lambda: self.reader.handed_over.taken,
+            ),
             held=self.reader.held,
             recent=self.reader.recent.shown,
             canaries=self.canaries.status,
@@ -165,6 +179,8 @@ class _Relay:
             logins=self.users.logins,
             signed=self.reader.signed,
             sign_failures=self.reader.milter_rejects,
+            handed_over=self.reader.handed_over.count,
+            taken_over=self.reader.handed_over.taken,
         )
 
 

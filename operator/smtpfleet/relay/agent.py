@@ -28,6 +28,7 @@ from smtpfleet.api.agent_status import (
 )
 from smtpfleet.relay.agentcheck import Polls
 from smtpfleet.relay.children import Children
+from smtpfleet.relay.expiry import Expiry
 from smtpfleet.relay.intake import (
     Effect,
     Observation,
@@ -38,15 +39,16 @@ from smtpfleet.relay.intake import (
     transition,
 )
 from smtpfleet.relay.keystore import Keystore
-from smtpfleet.relay.mainconf import Configuration, Host, Phase, minfree_bytes, open_ports, render
+from smtpfleet.relay.mainconf import PORTS, Configuration, Host, Phase, minfree_bytes, open_ports, render
 from smtpfleet.relay.network import Ports, read_ports
 from smtpfleet.relay.outbound import Outbound
 from smtpfleet.relay.postfix import Postfix, write
 from smtpfleet.relay.queuescan import Memory, QueueScan, deliveries, scan
 from smtpfleet.relay.retries import Retries
+from smtpfleet.relay.siblings import Siblings
 from smtpfleet.relay.signing import Signing
 from smtpfleet.relay.tables import AcceptedTable
-from smtpfleet.relay.tlsconf import CLIENT_PORTS, lacking
+from smtpfleet.relay.tlsconf import lacking
 from smtpfleet.relay.users.service import Users
 from smtpfleet.relay.ways import BY_MX_ALONE, Ways
 
@@ -86,6 +88,8 @@ class Agent:
         users: Users,
         outbound: Outbound,
         signing: Signing,
+        siblings: Siblings,
+        expiry: Expiry,
         held: "SimpleQueue[str]",
         recent: Callable[[], Deliveries],
         canaries: Callable[[], CanaryStatus],
@@ -95,7 +99,7 @@ class Agent:
         self._relay, self._incarnation, self._keystore = relay, incarnation, keystore
         self._users = users
         self._outbound, self._ways = outbound, BY_MX_ALONE
-        self._signing = signing
+        self._signing, self._siblings, self._expiry = signing, siblings, expiry
         self._postfix = make_postfix(self)
         self._supervision: asyncio.Task[None] | None = None
         self._retries = Retries(self._postfix, held)
@@ -198,6 +202,7 @@ class Agent:
             users=self._users.book.status(),
             delivery=self._outbound.status(),
             signing=self._signing.status(),
+            hand_off=self._siblings.status(),
         )
 
     def ready(self) -> str:
@@ -240,6 +245,7 @@ class Agent:
         self._look_for_room()
         stage, effect = transition(self._stage, await self._observe())
         self._enter(stage)
+        self._hand_off()
         if self._shown_intake is Intake.CLOSED and not self._closed:
             self._shown_intake = intake_of(stage)  # before anything opens again
         self._configure()
@@ -276,6 +282,18 @@ class Agent:
         if table is not None:
             await self._signing.update(table.signing)
 
+    def _hand_off(self) -> None:
+        """A relay that is being stopped changes no way: its freeze is what matters."""
+        if self._stopping:
+            return
+        self._siblings.update(self._tables.newest)
+        if self._siblings.advance(self._scan.counts, closed=self._closed):
+            over = self._siblings.status() is None
+            # What is on its way to a sibling that is gone fails only after a while, and would then sleep for long.
+            self._retries.everything() if over else self._retries.once()
+        if table := self._tables.current:
+            self._expiry.tend(lifetime_s=table.delivery.queue_lifetime_s)
+
     def _look_for_room(self) -> None:
         table = self._tables.current
         if table is None:
@@ -289,7 +307,7 @@ class Agent:
 
     async def _observe(self) -> Observation:
         now_s = time.monotonic()
-        self._ports = read_ports(CLIENT_PORTS)
+        self._ports = read_ports(PORTS)
         if self._ports.sessions:
             self._noisy_s = now_s
         freezing = self._stage is Stage.FREEZING
@@ -325,15 +343,16 @@ class Agent:
         table = self._tables.current
         if table is None or not (self._secrets_settled or self._stopping):
             return
-        phase = phase_of(self._stage)
+        phase, ways = phase_of(self._stage), self._siblings.lead(self._ways)
         configuration = render(
             table,
             self._host,
             phase,
             chain=self._chain,
             scram=self._users.scram,
-            ways=self._ways,
+            ways=ways,
             milters=self._signing.milters(),
+            door=self._siblings.door,
         )
         known = self._applied
         if configuration != known.configuration:
@@ -341,9 +360,9 @@ class Agent:
             if known.configuration is not None:
                 logger.info("Postfix reloads", extra={"revision": table.revision, "phase": phase})
                 self._postfix.reload()
-                if not self._stopping and self._ways.leads_elsewhere(known.ways):
+                if not self._stopping and ways.leads_elsewhere(known.ways):
                     self._retries.everything()
-        self._applied = _Applied(configuration, phase, table.revision, self._ways)
+        self._applied = _Applied(configuration, phase, table.revision, ways)
 
     def _perform(self, effect: Effect) -> None:
         match effect:

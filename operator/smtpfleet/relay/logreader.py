@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from typing import Final
 
 from smtpfleet.api.probes import CANARY, CANARY_DOMAIN
+from smtpfleet.relay.handedover import HandedOver
 from smtpfleet.relay.outcomes import outcome
 from smtpfleet.relay.refusals import Refusals
 from smtpfleet.relay.window import Window
@@ -88,6 +89,7 @@ class LogReader:
         self.deliveries: Counter[str] = Counter()
         self.recent = Window(clock)
         self.refusals = Refusals()
+        self.handed_over = HandedOver()
         self.held: SimpleQueue[str] = SimpleQueue()
         """Ids of messages that the queue manager puts off because a delivery holds them."""
         self.signed = 0
@@ -113,7 +115,8 @@ class LogReader:
         if self._is_probe(program, text) or self._is_canary(program, text):
             return None
         text = self._with_client(text)
-        self._count(program, text)
+        if not self.handed_over.read(program, text):
+            self._count(program, text)
         if program == _QUEUE_MANAGER:
             if text.endswith(_REMOVED):
                 self.recent.finished()

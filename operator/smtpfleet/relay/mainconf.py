@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Final, assert_never
 
 from smtpfleet.api.delivery import DeliveryTls
+from smtpfleet.api.names import HAND_OFF_PORT
 from smtpfleet.api.probes import canary_clients
 from smtpfleet.api.routing import RoutingTable
-from smtpfleet.relay import canaryconf, senders, sessionconf, tlsconf
+from smtpfleet.relay import canaryconf, handoffconf, senders, sessionconf, tlsconf
 from smtpfleet.relay.nexthop import Credentials, NextHop, service
 from smtpfleet.relay.services import DELIVERY_SERVICES, HEADER, master_cf, rehearsal_master_cf
 from smtpfleet.relay.settings import Paths
@@ -24,6 +25,8 @@ from smtpfleet.relay.ways import BY_MX_ALONE, Ways
 from smtpfleet.relay.ways import parameters as deliver
 
 MAIL_OWNER: Final = "postfix"
+PORTS: Final = (*CLIENT_PORTS, HAND_OFF_PORT)
+"""Every port by which mail comes in."""
 REHEARSAL_SERVICE: Final = "smtp-rehearsal"
 REHEARSAL_RECIPIENT: Final = "next-hop@example.invalid"
 """Mail to it goes by the service above; all other mail of a rehearsal by the plain one."""
@@ -71,6 +74,7 @@ def render(
     scram: bool = False,
     ways: Ways = BY_MX_ALONE,
     milters: Sequence[str] = (),
+    door: handoffconf.Identity | None = None,
 ) -> Configuration:
     """The configuration of one relay in one phase.
 
@@ -79,6 +83,7 @@ def render(
         scram: whether every user can log in by SCRAM.
         ways: where mail goes; by MX, if nothing else is said.
         milters: what signs the mail of clients.
+        door: by which certificate siblings may hand over their queues here; None: they may not.
     """
     sets = owned(table, host, phase, chain=chain, scram=scram, ways=ways)
     parameters = overridable(table) | table.postfix | sets
@@ -92,6 +97,7 @@ def render(
             users=has_users(table),
             milters=milters,
             implicit_options=_pool_options(table, host, chain),
+            hand_off=handoffconf.listener(door, minfree_bytes=2 * minfree_bytes(table)) if door else (),
             services=ways.services,
         ),
     )
@@ -259,7 +265,7 @@ def minfree_bytes(table: RoutingTable) -> int:
 
 def _by_phase(phase: Phase, table: RoutingTable, chain: Path | None, ways: Ways) -> dict[str, str]:
     lifetime_s, deferred = table.delivery.queue_lifetime_s, ""
-    closed: tuple[int, ...] = CLIENT_PORTS
+    closed: tuple[int, ...] = PORTS
     match phase:
         case Phase.OPEN:
             closed = tuple(port for port in CLIENT_PORTS if port not in open_ports(table, chain))

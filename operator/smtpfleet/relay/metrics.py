@@ -27,6 +27,8 @@ class Snapshot:
     logins: Mapping[str, int]
     signed: int = 0
     sign_failures: int = 0
+    handed_over: int = 0
+    taken_over: int = 0
 
 
 class RelayCollector(Collector):
@@ -127,6 +129,12 @@ def _totals(shown: Snapshot) -> Iterable[Metric]:
         f"{_PREFIX}_dkim_refusals",
         "Messages refused for now, as they could not be signed.",
         shown.sign_failures,
+    )
+    yield CounterMetricFamily(
+        f"{_PREFIX}_handed_over", "Recipients whose message a sibling took over.", shown.handed_over
+    )
+    yield CounterMetricFamily(
+        f"{_PREFIX}_taken_over", "Messages that siblings handed over.", shown.taken_over
     )
     deliveries = CounterMetricFamily(
         f"{_PREFIX}_deliveries", "Outcomes of delivery attempts, by recipient.", labels=["status"]

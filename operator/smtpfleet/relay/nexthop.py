@@ -85,6 +85,8 @@ class Service:
     name: str
     destination: str
     options: tuple[str, ...]
+    processes: int | None = None
+    """How many at a time; None: as many as Postfix allows each service."""
 
 
 def next_hop(server: Smarthost | Route) -> NextHop:

@@ -137,6 +137,17 @@ def _number(digits: str) -> int:
     return functools.reduce(lambda value, digit: value * len(_ALPHABET) + _VALUES[digit], digits, 0)
 
 
+def files(directory: Path) -> Iterator[str]:
+    """Paths of the files in a directory that Postfix may have hashed into subdirectories of one character."""
+    waiting = [directory]
+    while waiting:
+        for entry in _entries(waiting.pop()):
+            if len(entry.name) == 1 and entry.is_dir(follow_symlinks=False):
+                waiting.append(Path(entry.path))
+            else:
+                yield entry.path
+
+
 def _count(directory: Path, memory: Memory, *, now: float) -> int:
     """Files in a directory that Postfix may have hashed into subdirectories of one character."""
     listing = _list(directory, memory, now=now)

@@ -5,7 +5,7 @@ was being delivered at that moment, so that no receiver sees its back-off cut sh
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
@@ -44,7 +44,11 @@ class Retries:
 
     def everything(self) -> None:
         """Try all that waits, again and again for a while; a later call begins anew."""
-        self._all = _instead_of(self._all, self._flush())
+        self._all = _instead_of(self._all, self._flush(_PAUSES_S))
+
+    def once(self) -> None:
+        """Try all that waits, as soon as a reload of this moment is through."""
+        self._all = _instead_of(self._all, self._flush(_PAUSES_S[:1]))
 
     def tend(self) -> None:
         """To be called now and then: try what was held; one that is held still is told of again by Postfix."""
@@ -57,8 +61,8 @@ class Retries:
             if task is not None:
                 task.cancel()
 
-    async def _flush(self) -> None:
-        for pause_s in _PAUSES_S:
+    async def _flush(self, pauses_s: Sequence[float]) -> None:
+        for pause_s in pauses_s:
             await asyncio.sleep(pause_s)
             await self._postfix.flush()
 

@@ -63,6 +63,7 @@ def master_cf(
     users: bool = False,
     milters: Sequence[str] = (),
     implicit_options: Iterable[str] = (),
+    hand_off: Iterable[str] = (),
     services: Iterable[Service] = (),
 ) -> str:
     """The services. None is chrooted: a chroot needs copies of resolver files inside the queue.
@@ -73,6 +74,7 @@ def master_cf(
         users: somebody may log in.
         milters: sign what clients hand in, and nothing else.
         implicit_options: further ones, of the port where TLS begins with the first byte.
+        hand_off: lines for the port where siblings hand over their queues.
         services: of next hops, last.
     """
     size_limit = f"message_size_limit={size_limit_bytes}"
@@ -90,7 +92,9 @@ def master_cf(
     implicit = [*common, *IMPLICIT_OPTIONS, *implicit_options]
     clients += _smtpd(SUBMISSIONS_PORT, SMTPD_PROCESSES, implicit)
     check = _smtpd(CHECK_PORT, CHECK_PROCESSES, [size_limit, *_CHECK_OPTIONS])
-    return HEADER + _lines([*clients, *check]) + internal_services() + _lines(master_lines(services))
+    return (
+        HEADER + _lines([*clients, *check, *hand_off]) + internal_services() + _lines(master_lines(services))
+    )
 
 
 def _smtpd(port: int, processes: int, options: Iterable[str]) -> list[str]:

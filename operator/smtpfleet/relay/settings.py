@@ -130,6 +130,11 @@ class Paths:
         return self.run / "tls"
 
     @property
+    def hand_off(self) -> Path:
+        """Chain files by which relays of the pool know each other."""
+        return self.run / "hand-off"
+
+    @property
     def delivery(self) -> Path:
         """Routes as maps, and credentials of next hops."""
         return self.run / "delivery"

@@ -54,6 +54,11 @@ class AcceptedTable:
         return self._follower.error or self._error
 
     @property
+    def newest(self) -> RoutingTable | None:
+        """The newest table, in use or not: what it says of relays holds, whatever its parameters are worth."""
+        return self._follower.current
+
+    @property
     def draining(self) -> bool:
         """Whether the newest table wants no intake here. A table that does not list this relay changes nothing:
         it may not have been added yet, or it is about to be removed.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from smtpfleet.relay import handoffconf
 from smtpfleet.relay.nexthop import BY_MX, Service
 
 
@@ -24,6 +25,7 @@ class Ways:
         services: of next hops, those of earlier ones included that may still be at work.
         connections: most of this relay to one destination; 0: as Postfix has it.
         waiting: the map or the default has ``retry`` for a next hop without credentials.
+        siblings: addresses of relays that take all mail instead; none: it goes the ways above.
     """
 
     default: str = BY_MX
@@ -32,6 +34,7 @@ class Ways:
     services: tuple[Service, ...] = ()
     connections: int = 0
     waiting: bool = False
+    siblings: tuple[str, ...] = ()
 
     def leads_elsewhere(self, before: "Ways") -> bool:
         """Whether mail that waits is worth a new try: it may go another way, or with other credentials."""
@@ -54,16 +57,18 @@ def parameters(ways: Ways, first: str) -> dict[str, str]:
 
     The smarthost is the default transport and never ``relayhost``, so that a route can lead past it to the MX.
     """
+    routes = handoffconf.route(ways.siblings) or (f"regexp:{ways.recipients}" if ways.recipients else "")
     return {
         "default_transport": ways.default,
         "relayhost": "",
-        "transport_maps": f"{first}, regexp:{ways.recipients}" if ways.recipients else first,
+        "transport_maps": f"{first}, {routes}" if routes else first,
         "sender_dependent_default_transport_maps": f"regexp:{ways.senders}" if ways.senders else "",
         "sender_dependent_relayhost_maps": "",
         "smtp_sasl_auth_enable": "no",
         # Mail that has to wait for credentials waits here: smtpd would refuse it for a transport ``retry``.
         "smtpd_reject_unlisted_recipient": "no" if ways.waiting else "yes",
         **_limits(ways),
+        **handoffconf.parameters(ways.services),
     }
 
 
@@ -73,7 +78,7 @@ def master_lines(services: Iterable[Service]) -> list[str]:
         line
         for service in services
         for line in (
-            f"{service.name} unix - - n - - smtp",
+            f"{service.name} unix - - n - {service.processes or '-'} smtp",
             *(f"  -o {option}" for option in service.options),
         )
     ]

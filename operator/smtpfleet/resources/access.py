@@ -18,10 +18,10 @@ def service_account(pool: Pool) -> Object:
 
 
 def role(pool: Pool) -> Object:
-    """Reading the routing table and exactly the Secrets of the spec."""
+    """Reading the routing table, exactly the Secrets of the spec, and the one by which relays know each other."""
     rules = [_reading("configmaps", names.routing_name(pool.name))]
-    if secrets := secret_names(pool.name, pool.spec, pool.senders):
-        rules.append(_reading("secrets", *secrets))
+    secrets = (*secret_names(pool.name, pool.spec, pool.senders), names.hand_off_name(pool.name))
+    rules.append(_reading("secrets", *sorted(secrets)))
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",

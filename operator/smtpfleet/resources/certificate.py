@@ -19,13 +19,15 @@ class Pair:
         return "Pair(…)"
 
 
-def certificate_secret(pool: Pool, pair: Pair) -> Object:
-    """The Secret, with the certificate as ``ca.crt`` as well: what clients that verify are to trust."""
+def certificate_secret(pool: Pool, pair: Pair, name: str = "") -> Object:
+    """The Secret of a name (none: that of submission), with the certificate as ``ca.crt`` as well: what clients that
+    verify are to trust.
+    """
     data = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": pair.certificate}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": metadata(pool, names.certificate_name(pool.name)),
+        "metadata": metadata(pool, name or names.certificate_name(pool.name)),
         "type": "kubernetes.io/tls",
         "data": {name: base64.b64encode(value).decode() for name, value in data.items()},
     }
@@ -51,3 +53,8 @@ def subject_names(pool: Pool) -> tuple[str, ...]:
         pool.name,
     )
     return tuple(dict.fromkeys(filter(None, known)))
+
+
+def siblings_names(pool: Pool) -> tuple[str, ...]:
+    """In the certificate by which relays know each other: nobody looks for a name there, so one is enough."""
+    return (f"{names.relays_name(pool.name)}.{pool.namespace}",)

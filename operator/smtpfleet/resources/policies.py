@@ -17,10 +17,14 @@ _IN_CLUSTER: Final[list[dict[str, Any]]] = [{"namespaceSelector": {}}]
 
 
 def relay_policy(pool: Pool) -> Object:
-    """SMTP from the balancers of this pool and from the operator's probes, HTTP from the cluster, nothing else."""
+    """SMTP from this pool's balancers and from the operator's probes, queues from this pool's relays, HTTP from the
+    cluster, nothing else.
+    """
     balancers = [{"podSelector": {"matchLabels": selector(pool, component=names.COMPONENT_BALANCER)}}]
     smtp = _ports(*_CLIENT_PORTS, names.CHECK_PORT, names.AGENT_CHECK_PORT)
     ingress = [{"from": balancers, "ports": smtp}, {"from": _IN_CLUSTER, "ports": _ports(names.HTTP_PORT)}]
+    siblings = {"podSelector": {"matchLabels": selector(pool, component=names.COMPONENT_RELAY)}}
+    ingress.append({"from": [siblings], "ports": _ports(names.HAND_OFF_PORT)})
     if pool.operator_namespace:
         ingress.append({"from": [_operator(pool)], "ports": _ports(names.SMTP_PORT)})
     return _policy(

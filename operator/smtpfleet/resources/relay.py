@@ -29,6 +29,7 @@ _PORTS: Final = {
     "smtp": names.SMTP_PORT,
     "submission": names.SUBMISSION_PORT,
     "submissions": names.SUBMISSIONS_PORT,
+    "hand-off": names.HAND_OFF_PORT,
     "check": names.CHECK_PORT,
     "agent-check": names.AGENT_CHECK_PORT,
     "http": names.HTTP_PORT,

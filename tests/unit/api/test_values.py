@@ -178,3 +178,10 @@ def test_no_text_breaks_the_checks_in_another_way_than_a_refusal(text: str) -> N
             continue
         assert accepted == text
         assert "\n" not in accepted
+
+
+@pytest.mark.parametrize("unit", ["", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"])
+def test_every_unit_that_the_api_server_lets_through_is_understood(unit: str) -> None:
+    powers = {"": 1, "k": 1000, "K": 1024}
+    factor = powers.get(unit[:1], 0) or (1024 if unit.endswith("i") else 1000) ** ("kMGT".index(unit[0]) + 1)
+    assert size_bytes(f"64{unit}") == 64 * factor

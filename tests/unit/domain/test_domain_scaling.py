@@ -34,6 +34,26 @@ def test_as_many_as_wanted_change_nothing() -> None:
     assert (result.new, result.leaving) == ((), frozenset())
 
 
+def test_a_relay_goes_that_shares_its_node_with_most_others() -> None:
+    nodes = ("n1", "n2", "n2", "n3")
+    relays = [
+        replace(_with_queue(number, 9 * number), pods=(pod(f"outbound-relay-{number}", node=node),))
+        for number, node in enumerate(nodes)
+    ]
+    assert scale(desired=3, relays=relays, marked=()).surplus == _names(1)
+
+
+def test_relays_that_stay_are_spread_however_many_go() -> None:
+    nodes = {"n1": (0, 1, 2), "n2": (3, 4, 5)}
+    relays = [
+        relay(number, pods=(pod(f"outbound-relay-{number}", node=node),))
+        for node, numbers in nodes.items()
+        for number in numbers
+    ]
+    gone = scale(desired=2, relays=relays, marked=()).surplus
+    assert [len(gone & _names(*numbers)) for numbers in nodes.values()] == [2, 2]
+
+
 def test_the_relay_with_the_least_mail_goes() -> None:
     relays = [_with_queue(0, 50), _with_queue(1, 2), _with_queue(2, 9)]
     assert scale(desired=2, relays=relays, marked=()).surplus == _names(1)
@@ -135,3 +155,19 @@ def test_a_choice_repeated_with_its_own_outcome_as_memory_is_the_same_choice(
 def test_a_relay_that_is_ejected_goes_before_one_that_serves() -> None:
     relays = [_with_queue(0, 50), _with_queue(1, 2)]
     assert scale(desired=1, relays=relays, marked=(), ejected=_names(0)).surplus == _names(0)
+
+
+def test_a_relay_that_hands_its_queue_over_or_cannot_is_still_chosen_by_a_new_operator() -> None:
+    entries = tuple(
+        RelayEntry(
+            name=f"outbound-relay-{n}", state=state, weight=0, since="2026-01-01T00:00:00Z", reason=reason
+        )
+        for n, (state, reason) in enumerate(
+            [
+                (RelayState.HANDING_OFF, "HandingOff"),
+                (RelayState.DRAINING, "HandOffBlocked"),
+                (RelayState.DRAINING, "DrainRequested"),
+            ]
+        )
+    )
+    assert marked_before(SmtpPoolStatus(relays=entries)) == _names(0, 1)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from smtpfleet.api.agent_status import HandOffStage, HandOffStatus, Intake
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.reasons import ConditionType, Reason, RelayState
 from smtpfleet.api.status import Condition, RelayEntry, SmtpPoolStatus
@@ -16,6 +17,7 @@ from smtpfleet.domain.figures import listing
 from smtpfleet.domain.plan import plan
 from smtpfleet.domain.status import report as build
 from smtpfleet.domain.status import unreadable, write_delay_s
+from smtpfleet.domain.transitions import notes
 from tests.unit.domain.samples import SETTLED, pod, pool, queue, relay, report, table
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -264,3 +266,51 @@ def test_a_spec_that_cannot_be_read_stalls_the_pool_and_keeps_the_rest_of_the_st
 def test_a_long_list_of_names_is_cut() -> None:
     assert listing(["a", "b"]) == "a, b"
     assert listing(list("abcdefg")) == "a, b, c, d, e and 2 more"
+
+
+HANDS_OVER = HandOffStatus(stage=HandOffStage.HANDING_OFF)
+BLOCKED = HandOffStatus(stage=HandOffStage.BLOCKED, why="no sibling takes mail")
+
+
+def _leaving(hand_off: HandOffStatus | None, **fields: Any) -> Pool:
+    """A pool of which relay 1 leaves with mail, under the table that says so."""
+    revision = table(pool(WELL, replicas=1), "outbound-relay-1").revision
+    agent = report(
+        "outbound-relay-1",
+        intake=Intake.CLOSED,
+        table_revision=revision,
+        queue=queue(deferred=5),
+        hand_off=hand_off,
+    )
+    live = table(pool(WELL, replicas=1), "outbound-relay-1")
+    longer = relay(0, agent=report("outbound-relay-0", queue=queue(deferred=50)))
+    return pool([longer, relay(1, agent=agent, **fields)], replicas=1, table=live)
+
+
+@pytest.mark.parametrize(
+    ("hand_off", "state", "reason"),
+    [
+        (None, RelayState.DRAINING, "Surplus"),
+        (HANDS_OVER, RelayState.HANDING_OFF, "HandingOff"),
+        (BLOCKED, RelayState.DRAINING, "HandOffBlocked"),
+    ],
+)
+def test_a_leaving_relay_shows_how_far_it_is(
+    hand_off: HandOffStatus | None, state: RelayState, reason: str
+) -> None:
+    entry = _entry(_leaving(hand_off), 1)
+    assert (entry.state, entry.reason, entry.deferred) == (state, reason, 5)
+
+
+def test_a_relay_whose_claim_goes_hands_over_too_and_says_why_it_goes() -> None:
+    entry = _entry(_leaving(HANDS_OVER, claim=Claim(leaving=True)), 1)
+    assert (entry.state, entry.reason) == (RelayState.HANDING_OFF, "ClaimDeleted")
+
+
+def test_that_a_queue_is_handed_over_and_that_it_cannot_be_is_told_once() -> None:
+    before = _status(_leaving(None))
+    giving, blocked = (_status(_leaving(each)) for each in (HANDS_OVER, BLOCKED))
+    assert [note.reason for note in notes(before, giving)] == ["HandingOff"]
+    assert [note.reason for note in notes(giving, blocked)] == ["HandOffBlocked"]
+    assert not notes(blocked, blocked)
+    assert not notes(giving, giving)

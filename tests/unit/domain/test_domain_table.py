@@ -1,11 +1,16 @@
 """The routing table: who is listed, with what weight, and that nothing else changes it."""
 
 from dataclasses import replace
+from typing import Any
 
-from smtpfleet.api.routing import BalancerPeer, RouteState, parse_table
+import pytest
+
+from smtpfleet.api.routing import BalancerPeer, HandOffTable, RouteState, parse_table
 from smtpfleet.domain.facts import Claim, Wish
 from smtpfleet.domain.table import routing_table
 from tests.unit.domain.samples import pod, pool, relay, table
+
+NAME = "outbound-relay"
 
 
 def test_every_relay_with_an_address_is_listed_by_number_with_full_weight() -> None:
@@ -141,3 +146,41 @@ def test_weights_of_health_hold_up_to_the_bound_and_do_not_drain() -> None:
         (30, RouteState.SERVING),
         (100, RouteState.SERVING),
     ]
+
+
+def test_a_relay_that_leaves_hands_off_to_those_that_get_mail() -> None:
+    found = routing_table(pool([relay(0), relay(1), relay(2)]), leaving=[f"{NAME}-1"], weights={})
+    assert [route.hand_off for route in found.relays] == [False, True, False]
+    assert found.hand_off.takers == (f"{NAME}-0", f"{NAME}-2")
+    assert found.hand_off.secret_name == "outbound-hand-off"
+    assert "outbound-hand-off" in found.secrets
+
+
+def test_while_nobody_leaves_nobody_takes_and_nobody_follows_that_secret() -> None:
+    found = routing_table(pool([relay(0), relay(1)]), leaving=(), weights={})
+    assert found.hand_off == HandOffTable()
+    assert "outbound-hand-off" not in found.secrets
+
+
+def test_two_that_leave_at_once_give_to_those_that_stay() -> None:
+    found = routing_table(
+        pool([relay(0), relay(1), relay(2)]), leaving=[f"{NAME}-1", f"{NAME}-2"], weights={}
+    )
+    assert found.hand_off.takers == (f"{NAME}-0",)
+
+
+@pytest.mark.parametrize(
+    ("other", "weights"),
+    [({}, {f"{NAME}-0": 0}), ({"wish": Wish.DRAIN}, {}), ({"weight_bound": 0}, {})],
+)
+def test_a_relay_that_is_out_or_drained_by_hand_takes_nothing(
+    other: dict[str, Any], weights: dict[str, int]
+) -> None:
+    found = routing_table(pool([relay(0, **other), relay(1)]), leaving=[f"{NAME}-1"], weights=weights)
+    assert found.hand_off == HandOffTable()
+    assert [route.hand_off for route in found.relays] == [False, True]
+
+
+def test_a_relay_that_a_person_drains_keeps_its_queue() -> None:
+    found = routing_table(pool([relay(0), relay(1, wish=Wish.DRAIN)]), leaving=(), weights={})
+    assert not any(route.hand_off for route in found.relays)

@@ -1,6 +1,7 @@
 """The configurations that the golden tests compare, and how their files are written anew: ``python -m`` this module."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from smtpfleet.api.routing import (
     SubmissionTls,
 )
 from smtpfleet.api.submission import TlsMode
+from smtpfleet.relay.handoffconf import Identity, client
 from smtpfleet.relay.mainconf import Configuration, Host, Phase, render, render_rehearsal
 from smtpfleet.relay.nexthop import Credentials, NextHop, next_hop, service
 from smtpfleet.relay.settings import Paths
@@ -43,6 +45,12 @@ WAYS: Final = Ways(
     connections=7,
 )
 """A smarthost, another account of the same provider, and a route with TLS from the first byte."""
+
+IDENTITY: Final = Identity(Path("/run/smtpfleet/hand-off/0123456789abcdef.pem"), "ab12" * 16)
+LEAVING: Final = replace(
+    WAYS, services=(*WAYS.services, client(IDENTITY)), siblings=("10.96.0.2", "10.96.0.3", "fd00::4")
+)
+"""Of a relay that gives its queue to three siblings."""
 
 
 def table(
@@ -98,6 +106,8 @@ CONFIGURATIONS: Final[dict[str, Callable[[], Configuration]]] = {
         Phase.OPEN,
         milters=("unix:/run/smtpfleet/dkim/rsa.sock", "unix:/run/smtpfleet/dkim/ed25519.sock"),
     ),
+    "giving": lambda: render(table(), HOST, Phase.CLOSED, ways=LEAVING),
+    "taking": lambda: render(table(), HOST, Phase.OPEN, door=IDENTITY),
     "rehearsal": lambda: render_rehearsal(
         table(postfix={"smtp_helo_timeout": "100s"}),
         HOST,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from smtpfleet.api.names import HAND_OFF_PORT
 from smtpfleet.api.postfix_parameters import is_owned
 from smtpfleet.api.submission import TlsMode
 from smtpfleet.relay import canaryconf
@@ -17,6 +18,7 @@ from tests.unit.relay.goldens import (
     CONFIGURATIONS,
     FILES,
     HOST,
+    IDENTITY,
     WAYS,
     parameters,
     table,
@@ -78,9 +80,9 @@ def test_the_check_port_takes_no_recipient() -> None:
 
 
 @pytest.mark.parametrize("phase", [Phase.CLOSED, Phase.FROZEN])
-def test_a_relay_that_takes_no_mail_has_no_listener_for_clients(phase: Phase) -> None:
-    disabled = parameters(render(table(), HOST, phase))["master_service_disable"].split()
-    assert disabled == [f"{port}.inet" for port in CLIENT_PORTS]
+def test_a_relay_that_takes_no_mail_has_no_listener_for_clients_or_siblings(phase: Phase) -> None:
+    disabled = parameters(render(table(), HOST, phase, door=IDENTITY))["master_service_disable"].split()
+    assert disabled == [f"{port}.inet" for port in (*CLIENT_PORTS, HAND_OFF_PORT)]
 
 
 def test_a_freeze_stops_every_delivery_service_there_is() -> None:

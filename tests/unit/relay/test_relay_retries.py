@@ -75,3 +75,13 @@ async def test_nothing_is_tried_after_the_end(held: "SimpleQueue[str]") -> None:
     retries.stop()
     await asyncio.sleep(300)
     assert postfix.told == []
+
+
+async def test_once_is_once_and_in_place_of_what_was_to_come(held: "SimpleQueue[str]") -> None:
+    postfix = _Postfix(held)
+    retries = Retries(postfix, held)
+    retries.everything()
+    await asyncio.sleep(2)
+    retries.once()
+    await asyncio.sleep(300)
+    assert postfix.told == [(1, "all"), (3, "all")]

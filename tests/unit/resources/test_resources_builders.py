@@ -155,9 +155,10 @@ def test_the_agents_may_read_exactly_the_secrets_that_the_spec_names() -> None:
         rules = access.role(pool(submission=submission))["rules"]
         return [name for rule in rules if rule["resources"] == ["secrets"] for name in rule["resourceNames"]]
 
-    assert names_of() == ["outbound-tls"]
-    assert names_of(secretName="of-cert-manager") == ["of-cert-manager"]
-    assert names_of(mode="None", secretName="of-cert-manager") == []
+    own = "outbound-hand-off"
+    assert names_of() == [own, "outbound-tls"]
+    assert names_of(secretName="of-cert-manager") == ["of-cert-manager", own]
+    assert names_of(mode="None", secretName="of-cert-manager") == [own]
 
 
 @pytest.mark.parametrize(("mode", "ports"), [("None", [25, 587]), ("Optional", [25, 587, 465])])

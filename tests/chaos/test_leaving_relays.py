@@ -1,0 +1,154 @@
+"""Relays leave and come under load while things are killed: whatever was acknowledged arrives.
+
+A round lets the receiver refuse half of the mail, takes a relay away, and kills something every two seconds: the relay
+that leaves, one that takes over, the operator, a balancer. The seed is in the name of each round.
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pytest
+
+from bench import failover
+from mailcheck.checker import check
+from mailcheck.model import Attempt
+from scenario import faults
+from scenario.accounts import of_this_run
+from scenario.cluster import OPERATOR_NAMESPACE, Local
+from scenario.kube import KubeError, wait_until
+from scenario.load import Load, Shape
+from scenario.stage import Pod, Stage
+from tests.cluster.operators import Space
+
+RELAYS = 3
+RATE = 60
+ROUNDS = 10
+KILLS = 5
+EVERY_S = 2.0
+CONCURRENCY = 20
+"""Deliveries at a time to the receiver, and so the most that one kill can repeat."""
+SEED = int(os.environ.get("SMTPFLEET_CHAOS_SEED", "0"))
+
+
+@pytest.fixture(scope="module")
+def stage(local: Local) -> Iterator[Stage]:
+    namespace = f"leaving-{uuid4().hex[:6]}"
+    with Stage(kube=local.kube, namespace=namespace, sink_image=local.images["sink"]) as stage:
+        stage.pool(replicas=RELAYS, health={"slowStart": "0s"})
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def earlier() -> list[Attempt]:
+    return []
+
+
+def _scale(stage: Stage, replicas: int) -> None:
+    stage.kube.run("scale", "smtppool/outbound", "-n", stage.namespace, f"--replicas={replicas}")
+
+
+def _count(stage: Stage, wanted: int) -> str:
+    claims = Space(stage.kube, stage.namespace).names("persistentvolumeclaims")
+    return "" if len(claims) == wanted else f"{claims} {Space(stage.kube, stage.namespace).entries()}"
+
+
+def _leaves(stage: Stage, pod: Pod) -> bool:
+    entry = Space(stage.kube, stage.namespace).entries().get(pod.relay, {})
+    return entry.get("reason") in {"Surplus", "HandingOff", "HandOffBlocked"}
+
+
+def _kill(stage: Stage, pods: list[Pod], container: str, chance: random.Random) -> None:
+    if pods:
+        pod = chance.choice(pods)
+        faults.kill(
+            faults.find_container(stage.kube, namespace=stage.namespace, pod=pod.name, container=container)
+        )
+
+
+def _victims(stage: Stage, chance: random.Random) -> dict[str, Callable[[], None]]:
+    def relay(*, leaving: bool) -> None:
+        found = [pod for pod in stage.pods("relay") if _leaves(stage, pod) is leaving]
+        _kill(stage, found, "relay", chance)
+
+    def operator() -> None:
+        pods = stage.kube.items(
+            "pods", "-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/component=operator"
+        )
+        name = chance.choice(pods)["metadata"]["name"]
+        faults.delete_pod(stage.kube, namespace=OPERATOR_NAMESPACE, pod=name, force=True)
+
+    return {
+        "leaving relay": lambda: relay(leaving=True),
+        "taking relay": lambda: relay(leaving=False),
+        "operator": operator,
+        "balancer": lambda: _kill(stage, stage.pods("balancer"), "haproxy", chance),
+    }
+
+
+def _kill_something(stage: Stage, chance: random.Random) -> str:
+    """What was killed; empty: what was to be killed had no process at that moment."""
+    name, act = chance.choice(sorted(_victims(stage, chance).items()))
+    try:
+        act()
+    except (KubeError, LookupError, ProcessLookupError):
+        return ""
+    return name
+
+
+@pytest.mark.parametrize("seed", [SEED * 100 + number for number in range(ROUNDS)])
+def test_a_relay_that_leaves_loses_nothing_whatever_is_killed(
+    stage: Stage, earlier: list[Attempt], seed: int
+) -> None:
+    chance = random.Random(seed)
+    _scale(stage, RELAYS)
+    failover.settle(stage, relays=RELAYS)
+    stage.sink_mode(mode="tempfail", stage="rcpt", share=0.5)
+    load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=RATE, count=RATE * 20))
+    killed = []
+    try:
+        time.sleep(4)
+        _scale(stage, RELAYS - 1)
+        for _ in range(KILLS):
+            time.sleep(EVERY_S)
+            killed.append(_kill_something(stage, chance))
+        stage.sink_mode(mode="accept")
+    finally:
+        attempts = load.finish()
+    _settle(
+        stage, attempts, earlier, relays=RELAYS - 1, duplicates=CONCURRENCY * len(list(filter(None, killed)))
+    )
+
+
+def _settle(
+    stage: Stage, attempts: list[Attempt], earlier: list[Attempt], *, relays: int, duplicates: int
+) -> None:
+    """Wait until the relay is gone and every queue is empty, and account for all."""
+    wait_until(lambda: _count(stage, relays), timeout_s=240)
+    failover.settle(stage, relays=relays)
+    for pod in stage.pods("relay"):
+        stage.kube.run("exec", "-n", stage.namespace, pod.name, "--", "postqueue", "-f")
+    arrivals = of_this_run(stage.wait_drained(attempts, timeout_s=240), earlier)
+    earlier.extend(attempts)
+    verdict = check(attempts, arrivals)
+    assert verdict.ok, f"lost {verdict.lost[:5]}, unexpected {verdict.unexpected[:5]}"
+    assert verdict.extra_copies <= duplicates
+
+
+def test_a_pool_that_is_scaled_again_and_again_without_waiting_loses_nothing(
+    stage: Stage, earlier: list[Attempt]
+) -> None:
+    """5, 2, 5, 1: a choice that is not carried out yet is taken back, and made anew."""
+    stage.sink_mode(mode="tempfail", stage="rcpt", share=0.5)
+    load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=RATE, count=RATE * 50))
+    try:
+        for replicas in (5, 2, 5, 1):
+            _scale(stage, replicas)
+            time.sleep(10)
+        stage.sink_mode(mode="accept")
+    finally:
+        attempts = load.finish()
+    assert {attempt.reason for attempt in attempts if not attempt.acknowledged} == set()
+    _settle(stage, attempts, earlier, relays=1, duplicates=0)
