@@ -18,6 +18,8 @@ RECIPIENT: Final = "probe@smtpfleet.invalid"
 CANARY_DOMAIN: Final = "canary.smtpfleet.invalid"
 CANARY: Final = f"canary@{CANARY_DOMAIN}"
 """Where canaries go: each relay takes this address from probes alone, and delivers it to its own agent."""
+CANARY_BYTES: Final = 4096
+"""Every canary is smaller."""
 STRANGERS: Final = {4: "192.0.2.1", 6: "2001:db8::1"}
 """Documentation addresses (RFC 5737, RFC 3849): whom a probe claims to be where no network is trusted."""
 

@@ -13,9 +13,9 @@ from typing import Final
 from smtpfleet.api.agent_status import Deliveries, RelayStatus
 from smtpfleet.api.health import Health
 from smtpfleet.api.pool import SmtpPoolSpec
-from smtpfleet.api.probes import CanaryReport, canary_clients
+from smtpfleet.api.probes import CANARY_BYTES, CanaryReport, canary_clients
 from smtpfleet.api.reasons import Reason
-from smtpfleet.api.values import duration_seconds
+from smtpfleet.api.values import duration_seconds, size_bytes
 from smtpfleet.domain.comparison import Difference, Tally, difference, together
 from smtpfleet.domain.facts import Relay
 from smtpfleet.domain.findings import FATAL, SLOW_FACTOR, Finding, silent
@@ -154,9 +154,14 @@ def _away_s(canary: CanaryReport) -> float:
 
 
 def canary_interval_s(spec: SmtpPoolSpec) -> float:
-    """How often relays get a canary; 0: never. Only an address that no client can have may send them."""
-    interval_s = duration_seconds(spec.health.canary_interval)
-    return interval_s if canary_clients(spec.submission.trusted_networks) else 0.0
+    """How often relays get a canary; 0: never. Only an address that no client can have may send them, and it must not be
+    too large for the pool.
+    """
+    possible = (
+        canary_clients(spec.submission.trusted_networks)
+        and size_bytes(spec.submission.message_size_limit) >= CANARY_BYTES
+    )
+    return duration_seconds(spec.health.canary_interval) if possible else 0.0
 
 
 def late_s(health: Health) -> float:

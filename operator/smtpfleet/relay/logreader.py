@@ -46,10 +46,12 @@ _HANDED_IN: Final = re.compile(r" (?:data|bdat|auth)=| \w+=\d+/\d")
 """Of a session's last line: commands that no probe sends, or one that was refused."""
 _CANARY_BEGUN: Final = re.compile(rf"(?P<id>\w+): message-id=<[0-9a-f]{{32}}@{re.escape(CANARY_DOMAIN)}>")
 _CANARY_OUTCOME: Final = f": to=<{CANARY}>, "
+_CANARY_SENT: Final = ", status=sent ("
+_MESSAGE_ID: Final = "message-id="
 _CANARY_PASSED: Final = re.compile(
-    r"disconnect from \S+(?: (?!auth=|bdat=)\w+=\d+)* data=1(?: (?!auth=|bdat=)\w+=\d+)*"
+    r"disconnect from \S+ ehlo=[12](?: starttls=1)? mail=2 rcpt=2 data=1 rset=1 quit=1 commands=\d+"
 )
-"""Of the last line of a session that handed in one canary."""
+"""The last line of a session that handed in one canary, and nothing else."""
 _HELD: Final = re.compile(r"(?P<id>\w+): skipped, still being delivered")
 _FROZEN: Final = "deferred transport)"
 
@@ -97,7 +99,7 @@ class LogReader:
         self._probing: frozenset[str] = frozenset()
         self._begun: dict[str, str] = {}
         self._canaries: set[str] = set()
-        self._canary_sessions = 0
+        self._canaries_delivered = 0
         self._mask = mask if mask_addresses else str
 
     def leave_out(self, probing: frozenset[str]) -> None:
@@ -114,12 +116,12 @@ class LogReader:
             return None
         if self._is_probe(program, text) or self._is_canary(program, text):
             return None
-        text = self._with_client(text)
+        text = self._with_client(program, text)
         if not self.handed_over.read(program, text):
             self._count(program, text)
         if program == _QUEUE_MANAGER:
             if text.endswith(_REMOVED):
-                self.recent.finished()
+                self._finished()
             elif held := _HELD.fullmatch(text):
                 self.held.put(held["id"])
         self.refusals.read(program, text)
@@ -148,30 +150,43 @@ class LogReader:
         match = _SESSION.match(text)
         if match is None or match["client"] not in self._probing:
             return False
-        if self._canary_sessions and _CANARY_PASSED.fullmatch(text):
-            self._canary_sessions -= 1
-            return True
-        return not _HANDED_IN.search(text)
+        # Should it have handed in something else, the message's own lines tell of it.
+        return not _HANDED_IN.search(text) or _CANARY_PASSED.fullmatch(text) is not None
 
     def _is_canary(self, program: str, text: str) -> bool:
-        """A line about a message that a probe handed in, on its way to the agent, unless something is wrong with it."""
+        """A line about a message that a probe handed in, on its way to the agent, unless something is wrong with it.
+
+        Lines of different processes may come in any order, so some that do not name a canary are passed on.
+        """
+        if _CANARY_OUTCOME in text and _CANARY_SENT in text:
+            self._canaries_delivered += 1
+            return True
         if (begun := _CANARY_BEGUN.fullmatch(text)) and self._begun.pop(begun["id"], None) is not None:
             if len(self._canaries) >= _BEGUN_MOST:
                 self._canaries.clear()
             self._canaries.add(begun["id"])
-            self._canary_sessions += 1
             return True
         id_ = text.partition(":")[0]
         if id_ not in self._canaries:
             return False
         if program == _QUEUE_MANAGER and text.endswith(_REMOVED):
             self._canaries.discard(id_)
+            self._finished()
             return True
-        return ", status=sent (" in text or program in {_QUEUE_MANAGER, _SIGNER}
+        return program in {_QUEUE_MANAGER, _SIGNER}
 
-    def _with_client(self, text: str) -> str:
-        """The first line of a message that such a client hands in after all tells what was left out before it."""
-        who = self._begun.pop(text.partition(":")[0], None) if self._begun else None
+    def _finished(self) -> None:
+        """A message left the queue; of a canary this is told just before or after its delivery."""
+        if self._canaries_delivered:
+            self._canaries_delivered -= 1
+        else:
+            self.recent.finished()
+
+    def _with_client(self, program: str, text: str) -> str:
+        """The Message-ID's line of a message that such a client hands in after all tells what was left out before."""
+        if not (self._begun and program.endswith("/cleanup") and _MESSAGE_ID in text):
+            return text
+        who = self._begun.pop(text.partition(":")[0], None)
         return text if who is None else f"{text}, client={who}"
 
     def _count(self, program: str, text: str) -> None:

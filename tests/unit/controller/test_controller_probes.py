@@ -267,3 +267,5 @@ def test_canaries_are_sent_only_where_no_client_can_have_their_address() -> None
     assert canary_interval_s(spec(health={"canaryInterval": "0s"})) == 0.0
     assert canary_interval_s(spec(submission={"trustedNetworks": ["10.1.2.3/32"]})) == 0.0
     assert canary_interval_s(spec(submission={"trustedNetworks": []})) == 0.0
+    small = {"trustedNetworks": ["10.0.0.0/8"], "messageSizeLimit": "4095"}
+    assert canary_interval_s(spec(submission=small)) == 0.0

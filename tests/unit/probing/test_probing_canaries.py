@@ -9,7 +9,7 @@ import pytest
 
 from smtpfleet.api.agent_status import Canary as Back
 from smtpfleet.api.agent_status import CanaryStatus
-from smtpfleet.api.probes import CANARY
+from smtpfleet.api.probes import CANARY, CANARY_BYTES
 from smtpfleet.probing.canaries import KEPT, Canaries, Canary, Heard, made
 
 KEY = ("mail", "outbound")
@@ -60,6 +60,7 @@ def test_a_canary_is_a_message_to_its_address_with_a_body_of_its_own() -> None:
     assert b"\r\n." in body
     assert all(len(line) < 100 for line in one.message.split(b"\r\n"))
     assert b"Date:" in header
+    assert len(one.message) < CANARY_BYTES
 
 
 def test_one_is_due_once_an_interval_and_at_once_for_a_new_pod() -> None:
