@@ -203,7 +203,7 @@ class RelayStatus(_StatusModel):
     table_error: str = ""
     intake: Intake = Intake.OPEN
     intake_revision: str = ""
-    """Of the table that the intake follows: the newest, also one whose parameters are refused. Empty: an older agent."""
+    """Of the table that the intake follows: the newest, also one that is refused. Empty: an older agent."""
     postfix: PostfixState = PostfixState.STARTING
     queue: QueueCounts = Field(default_factory=QueueCounts)
     sessions: int = 0
