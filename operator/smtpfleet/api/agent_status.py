@@ -318,6 +318,8 @@ class RelayStatus(_StatusModel):
     table_revision: str = ""
     table_error: str = ""
     intake: Intake = Intake.OPEN
+    intake_revision: str = ""
+    """Of the table that the intake follows: the newest, also one that is refused. Empty: an older agent."""
     postfix: PostfixState = PostfixState.STARTING
     queue: QueueCounts = Field(default_factory=QueueCounts)
     sessions: int = 0

@@ -112,6 +112,7 @@ class Agent:
         self._scan = QueueScan(RelayStatus(relay=relay).queue)
         self._scan_due_s = 0.0
         self._shown_intake = Intake.DRAINING
+        self._followed = self._shown_followed = ""
         self._full = False
         self._volume: QueueVolume | None = None
         self._recent, self._canaries = recent, canaries
@@ -189,6 +190,7 @@ class Agent:
             table_revision=self._applied.revision,
             table_error=self._tables.error,
             intake=self._shown_intake,
+            intake_revision=self._shown_followed,
             postfix=self._postfix.state,
             queue=self._scan.counts,
             sessions=self._ports.sessions,
@@ -253,7 +255,7 @@ class Agent:
         if not self._stopping:
             self._retries.tend()
         await self._count()
-        self._shown_intake = self._intake()
+        self._shown_intake, self._shown_followed = self._intake(), self._followed
         self._ticked_s = time.monotonic()
 
     def _begin(self) -> None:
@@ -311,6 +313,7 @@ class Agent:
         if self._ports.sessions:
             self._noisy_s = now_s
         freezing = self._stage is Stage.FREEZING
+        self._followed = newest.revision if (newest := self._tables.newest) else ""
         return Observation(
             stopping=self._stopping,
             draining=self._tables.draining,

@@ -51,6 +51,12 @@ def test_not_on_an_answer_about_another_table() -> None:
     assert not _judge(_closed(SEEN, table_revision="000000000000"))
 
 
+def test_a_table_that_drains_is_followed_although_a_parameter_in_it_is_refused() -> None:
+    revision = table(SEEN, NAME).revision
+    assert _judge(_closed(SEEN, table_revision="000000000000", intake_revision=revision))
+    assert not _judge(_closed(SEEN, intake_revision="000000000000"))
+
+
 def test_not_on_an_old_answer() -> None:
     assert not _judge(_closed(SEEN, age_s=FRESH_S + 0.1))
 
