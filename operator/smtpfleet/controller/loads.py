@@ -4,14 +4,14 @@ Kept in memory: an operator that has just started knows a relay's load after its
 nothing by it.
 """
 
-from collections import deque
+from collections import Counter, deque
 from typing import Final
 
 from smtpfleet.api.agent_status import DeferralReason, Deliveries, RelayStatus
 from smtpfleet.domain.load import MINUTE_S, Load, Sample, flow
 
-_NO_CAUSE: Final = frozenset({DeferralReason.SUSPENDED, DeferralReason.OTHER})
-"""What follows from another reason, or has no name."""
+_OWN: Final = DeferralReason.OTHER
+"""What no receiver is behind, such as a delivery program of the relay that has no process left."""
 
 
 class History:
@@ -43,6 +43,7 @@ class History:
         said, seen = status.deliveries, flow(tuple(self._samples))
         if said is None or seen is None:
             return None
+        counts = _put_off(said)
         return Load(
             backlog=_ready(status),
             taken=seen.taken,
@@ -54,8 +55,8 @@ class History:
             queued_s=said.delays.b,
             receiver_s=said.delays.c + said.delays.d,
             reached=said.sent + said.bounced,
-            put_off=said.deferred,
-            trouble=_trouble(said),
+            put_off=counts.total(),
+            trouble=_trouble(counts),
         )
 
 
@@ -63,10 +64,16 @@ def _ready(status: RelayStatus) -> int:
     return status.queue.incoming + status.queue.active
 
 
-def _trouble(said: Deliveries) -> str:
-    """The most frequent reason of which something can be said."""
-    counts: dict[DeferralReason, int] = {}
+def _put_off(said: Deliveries) -> Counter[DeferralReason]:
+    """Recipients that were put off because of receivers, by reason."""
+    counts: Counter[DeferralReason] = Counter()
     for deferral in said.deferrals:
-        counts[deferral.reason] = counts.get(deferral.reason, 0) + deferral.recipients
-    named = {reason: count for reason, count in counts.items() if reason not in _NO_CAUSE}
-    return max(named, key=lambda reason: named[reason]) if named else ""
+        if deferral.reason is not _OWN:
+            counts[deferral.reason] += deferral.recipients
+    return counts
+
+
+def _trouble(counts: Counter[DeferralReason]) -> str:
+    """The most frequent reason; that of mail which was not tried is the same as of mail that was."""
+    named = [reason for reason, _ in counts.most_common() if reason is not DeferralReason.SUSPENDED]
+    return named[0] if named else ""

@@ -31,7 +31,7 @@ def test_a_load_is_put_together_from_counts_over_time_and_the_last_answer() -> N
         900,
         queue=queue,
         sent=800,
-        deferred=30,
+        deferred=530,
         bounced=10,
         messages_per_s=12.5,
         delays=Delays(a=0.1, b=5.0, c=0.01, d=0.02),
@@ -40,6 +40,7 @@ def test_a_load_is_put_together_from_counts_over_time_and_the_last_answer() -> N
             Deferral(reason=DeferralReason.REMOTE_TEMPORARY, recipients=3),
             Deferral(reason=DeferralReason.CONNECT_FAILED, recipients=4),
             Deferral(reason=DeferralReason.REMOTE_TEMPORARY, recipients=3),
+            Deferral(reason=DeferralReason.OTHER, recipients=500),
         ),
     )
     load = _heard((0, _status(100)), (10, last)).load(last)
@@ -49,7 +50,14 @@ def test_a_load_is_put_together_from_counts_over_time_and_the_last_answer() -> N
     assert (load.reached, load.put_off, load.trouble) == (810, 30, "RemoteTemporary")
 
 
-def test_what_has_no_reason_has_no_name() -> None:
+def test_what_the_relay_itself_put_off_is_not_the_receivers() -> None:
+    last = _status(deferrals=(Deferral(reason=DeferralReason.OTHER, recipients=90),))
+    load = _heard((0, last), (5, last)).load(last)
+    assert load is not None
+    assert (load.put_off, load.trouble) == (0, "")
+
+
+def test_what_was_not_tried_has_no_name_of_its_own() -> None:
     last = _status(deferrals=(Deferral(reason=DeferralReason.SUSPENDED, recipients=20),))
     load = _heard((0, last), (5, last)).load(last)
     assert load is not None
