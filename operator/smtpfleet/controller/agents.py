@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import aiohttp
 from pydantic import ValidationError
 
-from smtpfleet.api.agent_status import BalancerStatus, RelayStatus
+from smtpfleet.api.agent_status import BalancerStatus, Intake, RelayStatus
 from smtpfleet.api.names import HTTP_PORT
 from smtpfleet.controller.loads import History
 from smtpfleet.domain.facts import AgentReport
@@ -219,11 +219,16 @@ class Agents:
 
 
 def _news(status: Status) -> Mapping[str, object]:
-    """What a decision may depend on: everything but the numbers, of which only an empty queue and alarms are."""
+    """What a decision may depend on: everything but the numbers, of which only alarms are.
+
+    An empty queue decides only about a relay that leaves: others are empty and not with every message that passes.
+    """
     if isinstance(status, BalancerStatus):
         return {"on_backups": status.on_backups}
     rest = status.model_dump(exclude=_FIGURES)
-    return rest | {"empty": status.queue.total + status.queue.receiving == 0, "alarm": alarm(status)}
+    closed = status.intake is Intake.CLOSED
+    empty = closed and status.queue.total + status.queue.receiving == 0
+    return rest | {"empty": empty, "alarm": alarm(status)}
 
 
 def _numbers(status: Status) -> tuple[int, int]:

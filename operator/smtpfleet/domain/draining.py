@@ -69,13 +69,20 @@ def departure(relay: Relay, table: RoutingTable | None) -> Departure:
     status = _answer(relay)
     if status is None:
         return Departure(Step.UNKNOWN, "its agent has not told how much mail is left")
+    if status.intake is not Intake.CLOSED:
+        return Departure(Step.CLOSING, "it has not closed its listeners yet")
+    if status.queue.total + status.queue.receiving:
+        return _with_mail(status.queue, status.hand_off)
+    return _empty(status, table)
+
+
+def _empty(status: RelayStatus, table: RoutingTable | None) -> Departure:
+    """Only an agent that has followed the present table will not open its listeners again."""
     # A table with a parameter that Postfix refuses is never applied, and drains a relay nevertheless.
     followed = status.intake_revision or status.table_revision
-    if status.intake is not Intake.CLOSED or (table and followed != table.revision):
-        return Departure(Step.CLOSING, "it has not closed its listeners yet")
-    if status.queue.total + status.queue.receiving == 0:
-        return Departure(Step.EMPTY, "its queue was scanned and found empty")
-    return _with_mail(status.queue, status.hand_off)
+    if table and followed != table.revision:
+        return Departure(Step.CLOSING, "it has not followed the last routing table yet")
+    return Departure(Step.EMPTY, "its queue was scanned and found empty")
 
 
 def _with_mail(queue: QueueCounts, hand_off: HandOffStatus | None) -> Departure:

@@ -20,6 +20,7 @@ from smtpfleet.domain.findings import FATAL, FATAL_REASONS, NOTICE, SLOW_FACTOR,
 LONGEST_S: Final = 600.0
 """The longest ejection."""
 
+_WANTED_OUT: Final = (RelayState.DRAINING, RelayState.HANDING_OFF, RelayState.STRANDED)
 EDGES: Final[Mapping[RelayState, frozenset[RelayState]]] = {
     RelayState.STARTING: frozenset({RelayState.SLOW_START, RelayState.SERVING, RelayState.DEGRADED}),
     RelayState.SLOW_START: frozenset(
@@ -28,10 +29,11 @@ EDGES: Final[Mapping[RelayState, frozenset[RelayState]]] = {
     RelayState.SERVING: frozenset({RelayState.DEGRADED, RelayState.EJECTED, RelayState.STARTING}),
     RelayState.DEGRADED: frozenset({RelayState.SERVING, RelayState.EJECTED, RelayState.STARTING}),
     RelayState.EJECTED: frozenset({RelayState.SLOW_START, RelayState.SERVING, RelayState.DEGRADED}),
-    # What a person or a scale-down asked for ends: it was warm all the time.
-    RelayState.DRAINING: frozenset({RelayState.SERVING, RelayState.DEGRADED, RelayState.STARTING}),
-    RelayState.HANDING_OFF: frozenset({RelayState.SERVING, RelayState.DEGRADED, RelayState.STARTING}),
-    RelayState.STRANDED: frozenset({RelayState.SERVING, RelayState.DEGRADED, RelayState.STARTING}),
+    # What a person or a scale-down asked for ends: it was warm all the time, but had it been ejected it starts slowly.
+    **dict.fromkeys(
+        _WANTED_OUT,
+        frozenset({RelayState.SLOW_START, RelayState.SERVING, RelayState.DEGRADED, RelayState.STARTING}),
+    ),
 }
 """Every change of state there is, but those to Draining, HandingOff and Stranded, which people and scaling decide."""
 SERVED: Final = frozenset({RelayState.SLOW_START, RelayState.SERVING, RelayState.DEGRADED})
@@ -168,7 +170,8 @@ def transition(old: Standing | None, seen: Sight, rules: Rules, now: datetime) -
         return seen.absent[0]
     if seen.factor == FATAL and before in SERVED:
         return RelayState.EJECTED if seen.may_eject else before
-    if before is RelayState.STARTING:
+    was_ejected = before in _WANTED_OUT and old is not None and _row(old, rules, now) > 0
+    if before is RelayState.STARTING or was_ejected:
         return _returning(seen, rules)
     if before is RelayState.SLOW_START:
         assert old is not None

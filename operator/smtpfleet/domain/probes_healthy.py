@@ -26,7 +26,7 @@ def probes_healthy(pool: Pool, health: Assessment) -> Verdict:
         return _as_before(pool) or _PENDING
     if health.ejected:
         out = listing(sorted(health.ejected))
-        return Verdict("True", Reason.RELAYS_EJECTED, f"{out}: out until their probes pass")
+        return Verdict("True", Reason.RELAYS_EJECTED, f"{out}: out until they are well again")
     return Verdict("True", Reason.PROBES_PASSED, "")
 
 

@@ -7,8 +7,11 @@ from typing import Final
 
 from smtpfleet.api.reasons import ConditionType, Reason, RelayState
 from smtpfleet.api.status import Condition, RelayEntry, SmtpPoolStatus
-from smtpfleet.domain.findings import REASONS as PROBE_REASONS
+from smtpfleet.domain import findings, passive
 from smtpfleet.domain.health import SERVED
+
+_FOUND: Final = findings.REASONS | passive.REASONS
+"""Reasons of probes and comparison."""
 
 
 class Severity(StrEnum):
@@ -121,10 +124,10 @@ def _of_relay(was: RelayEntry, entry: RelayEntry) -> Iterator[Note]:
             f"{entry.name} gets mail again, at first with weight {entry.weight}",
             action=str(entry.state),
         )
-    elif entry.state is RelayState.DEGRADED and reason in PROBE_REASONS:
+    elif entry.state is RelayState.DEGRADED and reason in _FOUND:
         message = f"{entry.name} gets less mail: {entry.message}"
         yield Note(Severity.WARNING, reason, message, action=str(entry.state))
-    elif was.state is RelayState.DEGRADED and was.reason in PROBE_REASONS and entry.state in SERVED:
+    elif was.state is RelayState.DEGRADED and was.reason in _FOUND and entry.state in SERVED:
         yield Note(
             Severity.NORMAL,
             Reason.PROBES_PASSED,

@@ -113,15 +113,18 @@ async def test_a_closed_intake_is_told_at_once_and_a_number_as_a_number() -> Non
         await asyncio.sleep(1)
         fleet.says["r0"] = RelayStatus(relay="r0", queue=QueueCounts(active=5))
         await asyncio.sleep(5)
-        assert fleet.told == [(5.0, True)]  # from empty to not empty: a removal depends on it
+        assert fleet.told == [(5.0, False)]
         fleet.says["r0"] = RelayStatus(relay="r0", queue=QueueCounts(active=7))
         await asyncio.sleep(5)
         assert fleet.told[1:] == [(10.0, False)]
         fleet.says["r0"] = RelayStatus(relay="r0", intake=Intake.CLOSED, queue=QueueCounts(active=7))
         await asyncio.sleep(5)
         assert fleet.told[2:] == [(15.0, True)]
+        fleet.says["r0"] = RelayStatus(relay="r0", intake=Intake.CLOSED)
+        await asyncio.sleep(5)
+        assert fleet.told[3:] == [(20.0, True)]  # a removal depends on it
         await asyncio.sleep(20)
-        assert len(fleet.told) == 3
+        assert len(fleet.told) == 4
 
 
 @pytest.mark.looptime

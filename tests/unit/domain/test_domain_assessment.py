@@ -271,7 +271,7 @@ def test_a_bound_by_hand_holds_in_every_state() -> None:
     assert fleet.weights()[1] == 50
 
 
-def test_a_drain_by_hand_ends_an_ejection_and_returns_at_once() -> None:
+def test_a_drain_ends_an_ejection_and_the_relay_returns_slowly() -> None:
     fleet = well()
     fleet.answers[fleet.name(1)] = REFUSED
     fleet.run(16)
@@ -279,7 +279,7 @@ def test_a_drain_by_hand_ends_an_ejection_and_returns_at_once() -> None:
     assert fleet.states()[1] == "Draining"
     fleet.answers.clear()
     fleet.set(1)
-    assert (fleet.states()[1], fleet.weights()[1], fleet.entry(1).ejections) == ("Serving", 100, 1)
+    assert (fleet.states()[1], fleet.weights()[1], fleet.entry(1).ejections) == ("SlowStart", 25, 1)
 
 
 def test_what_is_paused_is_judged_by_nobody() -> None:

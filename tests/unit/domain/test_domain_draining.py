@@ -144,3 +144,9 @@ def test_nothing_but_the_whole_proof_makes_it_removable(
     age = {} if fresh else {"age_s": FRESH_S + 1}
     leaving = _closed(SEEN, intake=intake, hand_off=state, queue=counts, **revision, **age)
     assert _judge(leaving) is (intake is Intake.CLOSED and not where and fresh and current)
+
+
+def test_a_relay_that_hands_over_goes_on_when_the_table_changes_for_others() -> None:
+    giving = HandOffStatus(stage=HandOffStage.HANDING_OFF)
+    leaving = _closed(SEEN, table_revision="000000000000", queue=queue(deferred=5), hand_off=giving)
+    assert departure(leaving, table(SEEN, NAME)).step is Step.HANDING_OFF

@@ -2,8 +2,10 @@
 
 from datetime import UTC, datetime
 
-from smtpfleet.api.reasons import Reason
-from smtpfleet.api.status import SmtpPoolStatus
+import pytest
+
+from smtpfleet.api.reasons import Reason, RelayState
+from smtpfleet.api.status import RelayEntry, SmtpPoolStatus
 from smtpfleet.domain.conditions import Problem
 from smtpfleet.domain.facts import Pool
 from smtpfleet.domain.plan import plan
@@ -68,3 +70,14 @@ def test_a_pool_is_settled_when_nothing_was_under_way_for_this_generation() -> N
     assert not is_settled(WELL, 3, 2)  # sizing by the queues asks for more
     assert not is_settled(EMPTY, 0, 0)
     assert not is_settled(_status(pool([relay(0)], replicas=2)), 3, 2)
+
+
+@pytest.mark.parametrize("reason", [Reason.PROBE_SLOW, Reason.DELIVERIES_WORSE, Reason.QUEUE_STALE])
+def test_less_mail_is_told_whatever_found_the_relay_to_be_worse(reason: Reason) -> None:
+    def status(state: RelayState, why: Reason) -> SmtpPoolStatus:
+        entry = RelayEntry(name="outbound-relay-0", state=state, weight=100, reason=why, since=NOW)
+        return SmtpPoolStatus(relays=(entry,))
+
+    well, worse = status(RelayState.SERVING, Reason.PROBES_PASSED), status(RelayState.DEGRADED, reason)
+    assert [note.reason for note in notes(well, worse)] == [reason]
+    assert [note.reason for note in notes(worse, well)] == [Reason.PROBES_PASSED]
