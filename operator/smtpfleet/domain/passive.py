@@ -154,8 +154,8 @@ def _away_s(canary: CanaryReport) -> float:
 
 
 def canary_interval_s(spec: SmtpPoolSpec) -> float:
-    """How often relays get a canary; 0: never. Only an address that no client can have may send them, and it must not be
-    too large for the pool.
+    """How often relays get a canary; 0: never. Only an address that no client can have may send one, and the pool must
+    take messages of its size.
     """
     possible = (
         canary_clients(spec.submission.trusted_networks)
