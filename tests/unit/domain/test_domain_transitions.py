@@ -75,7 +75,9 @@ def test_a_pool_is_settled_when_nothing_was_under_way_for_this_generation() -> N
 @pytest.mark.parametrize("reason", [Reason.PROBE_SLOW, Reason.DELIVERIES_WORSE, Reason.QUEUE_STALE])
 def test_less_mail_is_told_whatever_found_the_relay_to_be_worse(reason: Reason) -> None:
     def status(state: RelayState, why: Reason) -> SmtpPoolStatus:
-        entry = RelayEntry(name="outbound-relay-0", state=state, weight=100, reason=why, since=NOW)
+        entry = RelayEntry(
+            name="outbound-relay-0", state=state, weight=100, reason=why, since="2026-05-01T12:00:00Z"
+        )
         return SmtpPoolStatus(relays=(entry,))
 
     well, worse = status(RelayState.SERVING, Reason.PROBES_PASSED), status(RelayState.DEGRADED, reason)
