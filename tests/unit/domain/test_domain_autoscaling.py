@@ -1,16 +1,17 @@
 """The size of a pool by what its queues say: every rule by itself."""
 
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from smtpfleet.api.autoscaling import Autoscaling
+from smtpfleet.api.autoscaling import MAX_RECOMMENDATIONS, Autoscaling
 from smtpfleet.api.reasons import Reason
 from smtpfleet.domain.autoscaling import Rules
 from smtpfleet.domain.load import Load
-from smtpfleet.domain.scaling_memory import Memory
+from smtpfleet.domain.scaling_memory import Advised, Memory, Side
 from tests.unit.domain.sized import NOW, Sized, carrying, limited, named, spread
 
 RULES = Rules.of(Autoscaling(min_replicas=2, max_replicas=10))
@@ -204,6 +205,24 @@ def test_another_operator_goes_on_where_the_last_one_stopped() -> None:
     pool = Sized(RULES, 5, KNOWN)
     pool.last(spread(390), 150)
     assert pool.look(named(carrying()), after_s=3600).size == 5
+
+
+def test_a_window_that_is_made_longer_keeps_what_the_status_has_room_for() -> None:
+    pool = Sized(RULES, 10, KNOWN)
+    for number in range(32):
+        pool.look(spread(100 * (1 + number % 2)), after_s=20)
+    pool.rules = replace(RULES, down=replace(RULES.down, window_s=3600))
+    for number in range(32):
+        pool.look(spread(100 * (1 + number % 2)), after_s=230)
+    assert len(pool.memory.down.advised) <= MAX_RECOMMENDATIONS
+
+
+def test_a_size_that_is_asked_for_again_is_not_remembered_twice() -> None:
+    side = Side((Advised(NOW, 5),))
+    for after_s, relays in ((60, 3), (62, 5), (120, 4)):
+        now = NOW + timedelta(seconds=after_s)
+        side = side.advise(relays, window_s=300, staying=max, size=5, now=now)
+    assert [entry.relays for entry in side.advised] == [5, 4]
 
 
 def test_a_measured_rate_is_believed_for_a_day() -> None:
