@@ -92,7 +92,7 @@ class Sight:
         loads: of the relays that take mail, by name.
         silent: relays that should say how they are, and do not.
         partial: something is missing to the picture of those that take mail.
-        out: relays that are ejected, so that the load needs others in their places.
+        out: relays that are ejected, or drained by hand, so that the load needs others in their places.
         leaving: a relay is on its way out.
     """
 

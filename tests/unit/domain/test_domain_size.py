@@ -130,13 +130,40 @@ def test_the_next_one_is_not_marked_before_the_last_has_gone() -> None:
     ("fields", "size"),
     [
         ({}, 3),
-        ({"wish": Wish.DRAIN}, 2),  # what waits in a relay that drains is on its way out
+        ({"wish": Wish.DRAIN}, 3),  # what waits there is on its way out, and another takes its place
         ({"agent": replace(report("outbound-relay-1", age_s=31.0), load=LIMITED)}, 2),
     ],
 )
 def test_only_relays_that_take_mail_and_speak_are_counted(fields: dict[str, Any], size: int) -> None:
     half = replace(LIMITED, backlog=9_000)
     assert plan(_pool([_relay(0, half), _relay(1, half, **fields)])).desired == size
+
+
+def test_a_pool_of_which_a_person_drains_relays_still_grows_and_does_not_shrink_below_the_rest() -> None:
+    drained = [_relay(2, LIMITED, wish=Wish.DRAIN), _relay(3, wish=Wish.DRAIN)]
+    assert plan(_pool([_relay(0, LIMITED), *drained])).desired == 5  # 3 that take mail: 250/s at 100/s each
+    known = SmtpPoolStatus(
+        desired_replicas=4, autoscaling=AutoscalingStatus(relay_rate=100, measured=NOW.isoformat())
+    )
+    carried = [_relay(number, Load(taken=3000, taken_per_s=50.0)) for number in range(2)]
+    seen = _pool(
+        [*carried, *drained], previous=known, autoscaling={"scaleDown": {"stabilizationWindow": "0s"}}
+    )
+    assert plan(seen).desired == 4
+
+
+def test_a_relay_that_is_drained_and_chosen_to_go_is_not_replaced() -> None:
+    leaving = RelayEntry(
+        name="outbound-relay-2",
+        state=RelayState.DRAINING,
+        weight=0,
+        since="2026-05-01T11:59:00Z",
+        reason="Surplus",
+    )
+    previous = SmtpPoolStatus(desired_replicas=2, autoscaling=AutoscalingStatus(), relays=(leaving,))
+    half = replace(LIMITED, backlog=6_000)
+    seen = _pool([_relay(0, half), _relay(1, half), _relay(2, wish=Wish.DRAIN)], previous=previous)
+    assert plan(seen).desired == 2
 
 
 def test_silent_agents_are_named_and_the_size_stays() -> None:
