@@ -9,6 +9,7 @@ from smtpfleet.domain.conditions import Verdict, Verdicts
 from smtpfleet.domain.facts import Pool
 
 _DISABLED = Verdict("False", Reason.SCALING_DISABLED, "spec.replicas sets the size")
+_DELETING = Verdict("False", Reason.DELETING, "the pool is being deleted: its relays leave")
 _PENDING = Verdict("Unknown", Reason.QUEUE_UNKNOWN, "no relay has told of its queue yet")
 _WHY = {
     Reason.LOAD_CARRIED: "mail leaves in time",
@@ -22,6 +23,8 @@ _WHY = {
 
 def scaling_conditions(pool: Pool, sizing: Sizing | None) -> Verdicts:
     """Both conditions of a pool."""
+    if pool.deleted_at is not None:
+        return {ConditionType.SCALING_ACTIVE: _DELETING, ConditionType.SCALING_LIMITED: _DELETING}
     if sizing is None:
         return {ConditionType.SCALING_ACTIVE: _DISABLED, ConditionType.SCALING_LIMITED: _DISABLED}
     if sizing.why is Reason.QUEUE_UNKNOWN:
