@@ -90,6 +90,8 @@ class Sight:
     Attributes:
         size: relays that were aimed at until now.
         loads: of the relays that take mail, by name.
+        ejected: of those that are ejected. What comes to them comes to the others next; what keeps mail in them, such
+            as an address that receivers block, is no sign of the pool.
         silent: relays that should say how they are, and do not.
         partial: something is missing to the picture of those that take mail.
         out: relays that are ejected, or drained by hand, so that the load needs others in their places.
@@ -98,10 +100,16 @@ class Sight:
 
     size: int
     loads: Mapping[str, Load] = field(default_factory=dict)
+    ejected: Mapping[str, Load] = field(default_factory=dict)
     silent: tuple[str, ...] = ()
     partial: bool = False
     out: int = 0
     leaving: bool = False
+
+    @property
+    def arrivals(self) -> Collection[Load]:
+        """Where mail arrived that the pool has to carry."""
+        return [*self.loads.values(), *self.ejected.values()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +183,9 @@ def _advice(rules: Rules, rate: int, sight: Sight, size: int) -> Advice:
     loads = sight.loads.values()
     limits = {load.limit for load in loads}
     waiting = sum(load.backlog for load in loads if load.limit is Limit.RELAY)
-    least = _needed(rules, rate, loads, waiting) + sight.out if waiting and rate else 0
+    least = _needed(rules, rate, sight.arrivals, waiting) + sight.out if waiting and rate else 0
     stays = sight.partial or not limits <= {Limit.NOTHING, Limit.RELAY} or (waiting and not rate)
-    most = max(least, size if stays else 0, _carrying(rate, loads) + sight.out)
+    most = max(least, size if stays else 0, _carrying(rate, sight.arrivals) + sight.out)
     why, trouble = _why(limits, sight, fewer=rules.bounded(most) < size)
     return Advice(least, most, why, trouble)
 

@@ -40,7 +40,8 @@ def _sight(pool: Pool, ejected: Collection[str]) -> Sight:
     marked = marked_before(pool.previous)
     return Sight(
         size=_size(pool),
-        loads=loads,
+        loads={name: load for name, load in loads.items() if name not in ejected},
+        ejected={name: load for name, load in loads.items() if name in ejected},
         silent=tuple(relay.name for relay in serving if silent(relay)),
         partial=any(relay.name not in loads for relay in serving),
         out=sum(relay.name in ejected or relay.wish is Wish.DRAIN for relay in present),

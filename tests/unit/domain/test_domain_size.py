@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from smtpfleet.api.autoscaling import AutoscalingStatus
-from smtpfleet.api.reasons import ConditionType, RelayState
+from smtpfleet.api.reasons import ConditionType, Reason, RelayState
 from smtpfleet.api.status import RelayEntry, SmtpPoolStatus
 from smtpfleet.domain.facts import Pool, Relay, Wish
 from smtpfleet.domain.load import Load
 from smtpfleet.domain.plan import Plan, plan
+from smtpfleet.domain.size import pool_sizing
 from smtpfleet.domain.status import report as build
 from smtpfleet.domain.status import without_numbers
 from smtpfleet.domain.transitions import notes
@@ -164,6 +165,40 @@ def test_a_relay_that_is_drained_and_chosen_to_go_is_not_replaced() -> None:
     half = replace(LIMITED, backlog=6_000)
     seen = _pool([_relay(0, half), _relay(1, half), _relay(2, wish=Wish.DRAIN)], previous=previous)
     assert plan(seen).desired == 2
+
+
+@pytest.mark.parametrize("load", [SLOW, replace(REFUSING, backlog=900)])
+def test_what_keeps_mail_in_an_ejected_relay_is_no_sign_of_the_pool(load: Load) -> None:
+    """Its address may be blocked: that is why others take its mail."""
+    seen = _pool(
+        [_relay(0), _relay(1), _relay(2), _relay(3, load)],
+        autoscaling={"scaleDown": {"stabilizationWindow": "0s"}},
+    )
+    found = pool_sizing(seen, {"outbound-relay-3"})
+    assert found is not None
+    assert (found.size, found.why) == (3, Reason.FEWER_RELAYS_NEEDED)
+
+
+def test_what_came_to_an_ejected_relay_counts_for_it_comes_to_the_others_next() -> None:
+    known = SmtpPoolStatus(
+        desired_replicas=4, autoscaling=AutoscalingStatus(relay_rate=100, measured=NOW.isoformat())
+    )
+    each = Load(taken=6000, taken_per_s=90.0)
+    seen = _pool(
+        [_relay(n, each) for n in range(4)],
+        previous=known,
+        autoscaling={"scaleDown": {"stabilizationWindow": "0s"}},
+    )
+    found = pool_sizing(seen, {"outbound-relay-3"})
+    assert found is not None
+    assert found.size == 4
+    limited = replace(LIMITED, taken=0, backlog=1)
+    growing = replace(
+        seen, relays=tuple(_relay(n, replace(each if n else limited, taken_per_s=90.0)) for n in range(4))
+    )
+    found = pool_sizing(growing, {"outbound-relay-3"})
+    assert found is not None
+    assert found.size == 5  # 360/s at 100/s each, and one for the one that is out
 
 
 def test_silent_agents_are_named_and_the_size_stays() -> None:
