@@ -11,7 +11,7 @@ The algorithm, once a cycle:
 3. **Steps.** ``maxStep`` relays a ``period``; and between the bounds.
 
 Guarantees: the size is within the bounds; without facts it stays; it does not shrink while facts of a relay are
-missing, while mail waits for receivers, or while a relay is leaving. What has to be remembered is small and changes
+missing, while ready mail waits for receivers, or while a relay is leaving. What has to be remembered is small and changes
 seldom, for it stands in the status: so another operator goes on where this one stopped.
 """
 
@@ -25,7 +25,7 @@ from smtpfleet.api.autoscaling import Autoscaling
 from smtpfleet.api.reasons import Reason
 from smtpfleet.api.values import duration_seconds
 from smtpfleet.domain.figures import listing, two_digits
-from smtpfleet.domain.load import MINUTE_S, Limit, Load
+from smtpfleet.domain.load import MINUTE_S, PUT_OFF, Limit, Load, refuse
 from smtpfleet.domain.scaling_memory import Memory
 
 SPARE_FROM: Final = 0.5
@@ -40,7 +40,7 @@ MEASURED_FOR_S: Final = 86400.0
 LOOK_S: Final = 5.0
 """What only waits for time, or for facts, is looked at again after this time."""
 _WAITING: Final = frozenset({Reason.STABILIZING, Reason.STEP_LIMITED})
-_CHANGING: Final = frozenset({Reason.QUEUE_UNKNOWN, Reason.RELAYS_ARE_THE_LIMIT})
+_CHANGING: Final = frozenset({Reason.QUEUE_UNKNOWN, Reason.RELAYS_ARE_THE_LIMIT, Reason.RECEIVER_REFUSES})
 _REMEASURED_S: Final = 3600.0
 """A rate that is still the same is noted so often, so that an overload that lasts is not written all the time."""
 
@@ -96,6 +96,7 @@ class Sight:
         partial: something is missing to the picture of those that take mail.
         out: relays that are ejected, or drained by hand, so that the load needs others in their places.
         leaving: a relay is on its way out.
+        refused: receivers were said to put most mail off when this was looked at last.
     """
 
     size: int
@@ -105,6 +106,7 @@ class Sight:
     partial: bool = False
     out: int = 0
     leaving: bool = False
+    refused: bool = False
 
     @property
     def arrivals(self) -> Collection[Load]:
@@ -184,9 +186,11 @@ def _advice(rules: Rules, rate: int, sight: Sight, size: int) -> Advice:
     limits = {load.limit for load in loads}
     waiting = sum(load.backlog for load in loads if load.limit is Limit.RELAY)
     least = _needed(rules, rate, sight.arrivals, waiting) + sight.out if waiting and rate else 0
-    stays = sight.partial or not limits <= {Limit.NOTHING, Limit.RELAY} or (waiting and not rate)
+    refused = refuse(loads, before=sight.refused)
+    held = Limit.SLOW_RECEIVER in limits or (refused and sum(load.backlog for load in loads) >= PUT_OFF)
+    stays = sight.partial or held or (waiting and not rate)
     most = max(least, size if stays else 0, _carrying(rate, sight.arrivals) + sight.out)
-    why, trouble = _why(limits, sight, fewer=rules.bounded(most) < size)
+    why, trouble = _why(limits, sight, refused=refused, fewer=rules.bounded(most) < size)
     return Advice(least, most, why, trouble)
 
 
@@ -210,12 +214,11 @@ def _carrying(rate: int, loads: Collection[Load]) -> int:
     return max(0, math.ceil(load - TOLERANCE)) + (load >= SPARE_FROM)
 
 
-def _why(limits: set[Limit], sight: Sight, *, fewer: bool) -> tuple[Reason, str]:
+def _why(limits: set[Limit], sight: Sight, *, refused: bool, fewer: bool) -> tuple[Reason, str]:
     if Limit.RELAY in limits:
         return Reason.RELAYS_ARE_THE_LIMIT, ""
-    if Limit.REFUSING_RECEIVER in limits:
-        refused = [load for load in sight.loads.values() if load.limit is Limit.REFUSING_RECEIVER]
-        return Reason.RECEIVER_REFUSES, max(refused, key=lambda load: load.put_off).trouble
+    if refused:
+        return Reason.RECEIVER_REFUSES, max(sight.loads.values(), key=lambda load: load.put_off).trouble
     if Limit.SLOW_RECEIVER in limits:
         return Reason.RECEIVER_SLOW, ""
     return (Reason.FEWER_RELAYS_NEEDED if fewer else Reason.LOAD_CARRIED), ""

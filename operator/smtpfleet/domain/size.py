@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 
-from smtpfleet.api.reasons import Reason
+from smtpfleet.api.reasons import ConditionType, Reason
 from smtpfleet.domain.autoscaling import Rules, Sight, Sizing, sizing
 from smtpfleet.domain.facts import Pool, Relay, Wish
 from smtpfleet.domain.findings import silent
@@ -45,6 +45,10 @@ def _sight(pool: Pool, ejected: Collection[str]) -> Sight:
         silent=tuple(relay.name for relay in serving if silent(relay)),
         partial=any(relay.name not in loads for relay in serving),
         out=sum(relay.name in ejected or relay.wish is Wish.DRAIN for relay in present),
+        refused=any(
+            condition.type is ConditionType.SCALING_ACTIVE and condition.reason == Reason.RECEIVER_REFUSES
+            for condition in pool.previous.conditions
+        ),
         leaving=any(relay.exists and (relay.doomed or relay.name in marked) for relay in pool.relays),
     )
 

@@ -27,7 +27,7 @@ SWIFT = Rules.of(
 )
 KNOWN = Memory(rate=100, measured=NOW)
 SLOW = Load(backlog=5000, taken=6000, taken_per_s=100.0, per_s=66.0, busy=True, queued_s=20.0, receiver_s=0.3)
-REFUSING = Load(taken=6000, put_off=6000, trouble="RemoteTemporary")
+REFUSING = Load(backlog=900, taken=6000, put_off=6000, trouble="RemoteTemporary")
 
 
 # What the load needs.
@@ -93,6 +93,30 @@ def test_mail_that_waits_for_receivers_adds_no_relay_and_removes_none(
 def test_relays_that_are_the_limit_are_told_of_before_receivers() -> None:
     result = Sized(RULES, 2, KNOWN).look(named(limited(30000), SLOW, REFUSING))
     assert (result.size, result.why) == (6, Reason.RELAYS_ARE_THE_LIMIT)
+
+
+def test_receivers_of_one_relay_do_not_speak_for_those_of_the_pool() -> None:
+    taking = replace(carrying(20), reached=1200)
+    result = Sized(RULES, 4, KNOWN).look(named(taking, taking, taking, replace(REFUSING, put_off=900)))
+    assert (result.why, result.bound) == (Reason.FEWER_RELAYS_NEEDED, Reason.STABILIZING)
+
+
+def test_as_many_put_off_as_taken_do_not_change_the_word_each_time() -> None:
+    pool = Sized(RULES, 2, KNOWN)
+    said = [
+        pool.look(named(Load(reached=100, put_off=put_off))).why for put_off in (99, 101, 99, 102, 51, 50, 99)
+    ]
+    assert said == [Reason.LOAD_CARRIED, *[Reason.RECEIVER_REFUSES] * 4, *[Reason.LOAD_CARRIED] * 2]
+    said = [pool.look(named(Load(put_off=put_off))).why for put_off in (9, 10, 9, 5, 4, 9)]
+    assert said == [Reason.LOAD_CARRIED, *[Reason.RECEIVER_REFUSES] * 3, *[Reason.LOAD_CARRIED] * 2]
+
+
+def test_mail_that_is_only_tried_again_and_again_does_not_keep_relays() -> None:
+    dead = replace(carrying(1), backlog=2, reached=10, put_off=40, trouble="ConnectFailed")
+    pool = Sized(RULES, 4, KNOWN)
+    result = pool.last(named(dead, dead, dead, dead), 900)
+    assert (result.size, result.why, result.bound) == (2, Reason.RECEIVER_REFUSES, Reason.RECEIVER_REFUSES)
+    assert result.again_s == 5.0
 
 
 # Shrinking.

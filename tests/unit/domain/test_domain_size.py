@@ -92,6 +92,15 @@ def test_what_waits_for_receivers_adds_none_and_condition_and_event_say_so(
     assert notes(status, status) == ()
 
 
+def test_what_was_said_of_receivers_stays_until_it_is_clearly_over() -> None:
+    seen = _pool([_relay(0, REFUSING), _relay(1, REFUSING)])
+    _, before = _told(seen)
+    for put_off, reason in ((80, "ReceiverRefuses"), (40, "LoadCarried")):
+        load = Load(reached=100, put_off=put_off, trouble="RemoteTemporary")
+        _, after = _told(_pool([_relay(0, load), _relay(1, load)], previous=before))
+        assert _condition(after, ConditionType.SCALING_ACTIVE)[1] == reason
+
+
 def test_the_largest_number_is_told_of_with_a_warning() -> None:
     seen = _pool([_relay(number, LIMITED) for number in range(6)])
     _, status = _told(seen)
