@@ -64,7 +64,7 @@ class Load:
         receiver_s: the median time that connecting and transmitting took.
         reached: recipients of whom receivers took mail, or refused it for good, in the last minute.
         put_off: recipients that were put off in that time.
-        trouble: the most frequent reason for it.
+        troubles: the reasons for it, the most frequent first.
     """
 
     backlog: int = 0
@@ -78,7 +78,7 @@ class Load:
     receiver_s: float = 0.0
     reached: int = 0
     put_off: int = 0
-    trouble: str = ""
+    troubles: tuple[str, ...] = ()
 
     @property
     def limit(self) -> Limit:

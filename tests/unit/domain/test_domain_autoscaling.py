@@ -27,7 +27,7 @@ SWIFT = Rules.of(
 )
 KNOWN = Memory(rate=100, measured=NOW)
 SLOW = Load(backlog=5000, taken=6000, taken_per_s=100.0, per_s=66.0, busy=True, queued_s=20.0, receiver_s=0.3)
-REFUSING = Load(backlog=900, taken=6000, put_off=6000, trouble="RemoteTemporary")
+REFUSING = Load(backlog=900, taken=6000, put_off=6000, troubles=("RemoteTemporary",))
 
 
 # What the load needs.
@@ -76,18 +76,18 @@ def test_an_ejected_relay_is_one_more_that_is_needed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("load", "reason", "trouble"),
+    ("load", "reason", "troubles"),
     [
-        (SLOW, Reason.RECEIVER_SLOW, ""),
-        (REFUSING, Reason.RECEIVER_REFUSES, "RemoteTemporary"),
+        (SLOW, Reason.RECEIVER_SLOW, ()),
+        (REFUSING, Reason.RECEIVER_REFUSES, ("RemoteTemporary",)),
     ],
 )
 def test_mail_that_waits_for_receivers_adds_no_relay_and_removes_none(
-    load: Load, reason: Reason, trouble: str
+    load: Load, reason: Reason, troubles: tuple[str, ...]
 ) -> None:
     pool = Sized(RULES, 4, KNOWN)
     result = pool.last(named(load, load), 3600)
-    assert (result.size, result.why, result.bound, result.trouble) == (4, reason, reason, trouble)
+    assert (result.size, result.why, result.bound, result.troubles) == (4, reason, reason, troubles)
 
 
 def test_relays_that_are_the_limit_are_told_of_before_receivers() -> None:
@@ -111,8 +111,15 @@ def test_as_many_put_off_as_taken_do_not_change_the_word_each_time() -> None:
     assert said == [Reason.LOAD_CARRIED, *[Reason.RECEIVER_REFUSES] * 3, *[Reason.LOAD_CARRIED] * 2]
 
 
+def test_the_reasons_of_all_relays_are_told_those_of_the_one_with_most_first() -> None:
+    one = Load(put_off=40, troubles=("ConnectFailed", "TlsFailed"))
+    other = Load(put_off=90, troubles=("RemoteTemporary", "ConnectFailed"))
+    result = Sized(RULES, 2, KNOWN).look(named(one, other))
+    assert result.troubles == ("RemoteTemporary", "ConnectFailed", "TlsFailed")
+
+
 def test_mail_that_is_only_tried_again_and_again_does_not_keep_relays() -> None:
-    dead = replace(carrying(1), backlog=2, reached=10, put_off=40, trouble="ConnectFailed")
+    dead = replace(carrying(1), backlog=2, reached=10, put_off=40, troubles=("ConnectFailed",))
     pool = Sized(RULES, 4, KNOWN)
     result = pool.last(named(dead, dead, dead, dead), 900)
     assert (result.size, result.why, result.bound) == (2, Reason.RECEIVER_REFUSES, Reason.RECEIVER_REFUSES)
@@ -178,7 +185,7 @@ def test_without_any_fact_the_size_stays_and_it_says_so() -> None:
     before = pool.memory
     result = pool.last({}, 3600, silent=("outbound-relay-0", "outbound-relay-1"))
     assert (result.size, result.why) == (5, Reason.QUEUE_UNKNOWN)
-    assert result.trouble == "outbound-relay-0, outbound-relay-1"
+    assert result.troubles == ("outbound-relay-0", "outbound-relay-1")
     assert pool.memory == before
 
 

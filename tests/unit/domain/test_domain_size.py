@@ -23,7 +23,7 @@ NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 IDLE = Load()
 LIMITED = Load(backlog=15_000, taken=15_000, per_s=100.0, busy=True, queued_s=9.0, receiver_s=0.01)
 SLOW = Load(backlog=15_000, per_s=60.0, busy=True, queued_s=9.0, receiver_s=0.3)
-REFUSING = Load(put_off=900, trouble="RemoteTemporary")
+REFUSING = Load(put_off=900, troubles=("RemoteTemporary",))
 
 
 def _relay(number: int, load: Load | None = IDLE, **fields: Any) -> Relay:
@@ -96,9 +96,27 @@ def test_what_was_said_of_receivers_stays_until_it_is_clearly_over() -> None:
     seen = _pool([_relay(0, REFUSING), _relay(1, REFUSING)])
     _, before = _told(seen)
     for put_off, reason in ((80, "ReceiverRefuses"), (40, "LoadCarried")):
-        load = Load(reached=100, put_off=put_off, trouble="RemoteTemporary")
+        load = Load(reached=100, put_off=put_off, troubles=("RemoteTemporary",))
         _, after = _told(_pool([_relay(0, load), _relay(1, load)], previous=before))
         assert _condition(after, ConditionType.SCALING_ACTIVE)[1] == reason
+
+
+@pytest.mark.parametrize(
+    ("troubles", "word"),
+    [
+        (("ConnectFailed", "RemoteTemporary"), "RemoteTemporary"),
+        ((), "RemoteTemporary"),
+        (("ConnectFailed", "TlsFailed"), "ConnectFailed"),
+    ],
+)
+def test_the_word_for_what_receivers_do_stays_while_it_holds(troubles: tuple[str, ...], word: str) -> None:
+    seen = _pool([_relay(0, REFUSING), _relay(1, REFUSING)])
+    _, before = _told(seen)
+    other = replace(REFUSING, troubles=troubles)
+    _, after = _told(_pool([_relay(0, other), _relay(1, other)], previous=before))
+    for kind in (ConditionType.SCALING_ACTIVE, ConditionType.SCALING_LIMITED):
+        assert _condition(after, kind)[2].endswith(f"more relays would not help ({word})")
+    assert (after == before) is (word == "RemoteTemporary")
 
 
 def test_the_largest_number_is_told_of_with_a_warning() -> None:
