@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from bench.scaling.relays import RATE, Fleet, Relay
 from smtpfleet.api.autoscaling import Autoscaling
+from smtpfleet.api.reasons import Reason
 from smtpfleet.domain.autoscaling import Rules, Sight, sizing
 from smtpfleet.domain.load import Load, Sample, flow
 from smtpfleet.domain.scaling_memory import Memory
@@ -49,6 +50,7 @@ class Operator:
     )
     memory: Memory = field(default_factory=Memory)
     size: int = LEAST
+    refused: bool = False
     samples: dict[str, deque[Sample]] = field(default_factory=dict)
 
     def __call__(self, fleet: Fleet) -> int:
@@ -71,9 +73,11 @@ class Operator:
             loads,
             partial=len(loads) < len(found),
             leaving=len(fleet.relays) > len(fleet.staying),
+            refused=self.refused,
         )
         result = sizing(self.rules, self.memory, sight, _BEGIN + timedelta(seconds=fleet.now))
         self.size, self.memory = result.size, result.memory
+        self.refused = result.why is Reason.RECEIVER_REFUSES
 
 
 def _load(relay: Relay, samples: Sequence[Sample]) -> Load | None:

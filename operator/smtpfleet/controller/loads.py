@@ -56,7 +56,7 @@ class History:
             receiver_s=said.delays.c + said.delays.d,
             reached=said.sent + said.bounced,
             put_off=counts.total(),
-            trouble=_trouble(counts),
+            troubles=_troubles(counts),
         )
 
 
@@ -73,7 +73,6 @@ def _put_off(said: Deliveries) -> Counter[DeferralReason]:
     return counts
 
 
-def _trouble(counts: Counter[DeferralReason]) -> str:
-    """The most frequent reason; that of mail which was not tried is the same as of mail that was."""
-    named = [reason for reason, _ in counts.most_common() if reason is not DeferralReason.SUSPENDED]
-    return named[0] if named else ""
+def _troubles(counts: Counter[DeferralReason]) -> tuple[str, ...]:
+    """The reasons, the most frequent first; that of mail which was not tried is the same as of mail that was."""
+    return tuple(reason for reason, _ in counts.most_common() if reason is not DeferralReason.SUSPENDED)

@@ -11,8 +11,8 @@ The algorithm, once a cycle:
 3. **Steps.** ``maxStep`` relays a ``period``; and between the bounds.
 
 Guarantees: the size is within the bounds; without facts it stays; it does not shrink while facts of a relay are
-missing, while mail waits for receivers, or while a relay is leaving. What has to be remembered is small and changes
-seldom, for it stands in the status: so another operator goes on where this one stopped.
+missing, while ready mail waits for receivers, or while a relay is leaving. What has to be remembered is small and
+changes seldom, for it stands in the status: so another operator goes on where this one stopped.
 """
 
 import math
@@ -24,8 +24,8 @@ from typing import Final
 from smtpfleet.api.autoscaling import Autoscaling
 from smtpfleet.api.reasons import Reason
 from smtpfleet.api.values import duration_seconds
-from smtpfleet.domain.figures import listing, two_digits
-from smtpfleet.domain.load import MINUTE_S, Limit, Load
+from smtpfleet.domain.figures import two_digits
+from smtpfleet.domain.load import MINUTE_S, PUT_OFF, Limit, Load, refuse
 from smtpfleet.domain.scaling_memory import Memory
 
 SPARE_FROM: Final = 0.5
@@ -40,7 +40,7 @@ MEASURED_FOR_S: Final = 86400.0
 LOOK_S: Final = 5.0
 """What only waits for time, or for facts, is looked at again after this time."""
 _WAITING: Final = frozenset({Reason.STABILIZING, Reason.STEP_LIMITED})
-_CHANGING: Final = frozenset({Reason.QUEUE_UNKNOWN, Reason.RELAYS_ARE_THE_LIMIT})
+_CHANGING: Final = frozenset({Reason.QUEUE_UNKNOWN, Reason.RELAYS_ARE_THE_LIMIT, Reason.RECEIVER_REFUSES})
 _REMEASURED_S: Final = 3600.0
 """A rate that is still the same is noted so often, so that an overload that lasts is not written all the time."""
 
@@ -90,18 +90,28 @@ class Sight:
     Attributes:
         size: relays that were aimed at until now.
         loads: of the relays that take mail, by name.
+        ejected: of those that are ejected. What comes to them comes to the others next; what keeps mail in them, such
+            as an address that receivers block, is no sign of the pool.
         silent: relays that should say how they are, and do not.
         partial: something is missing to the picture of those that take mail.
-        out: relays that are ejected, so that the load needs others in their places.
+        out: relays that are ejected, or drained by hand, so that the load needs others in their places.
         leaving: a relay is on its way out.
+        refused: receivers were said to put most mail off when this was looked at last.
     """
 
     size: int
     loads: Mapping[str, Load] = field(default_factory=dict)
+    ejected: Mapping[str, Load] = field(default_factory=dict)
     silent: tuple[str, ...] = ()
     partial: bool = False
     out: int = 0
     leaving: bool = False
+    refused: bool = False
+
+    @property
+    def arrivals(self) -> Collection[Load]:
+        """Where mail arrived that the pool has to carry."""
+        return [*self.loads.values(), *self.ejected.values()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,22 +121,22 @@ class Advice:
     least: int
     most: int
     why: Reason
-    trouble: str = ""
+    troubles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
     """How many relays there are to be, and what to remember.
 
-    ``why`` is what the queues say; ``bound`` what keeps the size from following it, None: nothing does. ``trouble``
-    is a word more, such as why receivers put mail off.
+    ``why`` is what the queues say; ``bound`` what keeps the size from following it, None: nothing does. ``troubles``
+    are names for it: why receivers put mail off, the most frequent reason first, or relays that are silent.
     """
 
     size: int
     memory: Memory
     why: Reason
     bound: Reason | None = None
-    trouble: str = ""
+    troubles: tuple[str, ...] = ()
 
     @property
     def again_s(self) -> float | None:
@@ -138,7 +148,7 @@ def sizing(rules: Rules, memory: Memory, sight: Sight, now: datetime) -> Sizing:
     """Decide the size of a pool."""
     size = rules.bounded(sight.size)
     if not sight.loads:
-        return Sizing(size, memory, Reason.QUEUE_UNKNOWN, trouble=listing(sight.silent))
+        return Sizing(size, memory, Reason.QUEUE_UNKNOWN, troubles=sight.silent)
     memory = _measured(memory, sight, now)
     advice = _advice(rules, memory.rate, sight, size)
     up, down = rules.up.window_s, rules.down.window_s
@@ -175,11 +185,13 @@ def _advice(rules: Rules, rate: int, sight: Sight, size: int) -> Advice:
     loads = sight.loads.values()
     limits = {load.limit for load in loads}
     waiting = sum(load.backlog for load in loads if load.limit is Limit.RELAY)
-    least = _needed(rules, rate, loads, waiting) + sight.out if waiting and rate else 0
-    stays = sight.partial or not limits <= {Limit.NOTHING, Limit.RELAY} or (waiting and not rate)
-    most = max(least, size if stays else 0, _carrying(rate, loads) + sight.out)
-    why, trouble = _why(limits, sight, fewer=rules.bounded(most) < size)
-    return Advice(least, most, why, trouble)
+    least = _needed(rules, rate, sight.arrivals, waiting) + sight.out if waiting and rate else 0
+    refused = refuse(loads, before=sight.refused)
+    held = Limit.SLOW_RECEIVER in limits or (refused and sum(load.backlog for load in loads) >= PUT_OFF)
+    stays = sight.partial or held or (waiting and not rate)
+    most = max(least, size if stays else 0, _carrying(rate, sight.arrivals) + sight.out)
+    why, troubles = _why(limits, sight, refused=refused, fewer=rules.bounded(most) < size)
+    return Advice(least, most, why, troubles)
 
 
 def _needed(rules: Rules, rate: int, loads: Collection[Load], waiting: int) -> int:
@@ -202,15 +214,17 @@ def _carrying(rate: int, loads: Collection[Load]) -> int:
     return max(0, math.ceil(load - TOLERANCE)) + (load >= SPARE_FROM)
 
 
-def _why(limits: set[Limit], sight: Sight, *, fewer: bool) -> tuple[Reason, str]:
+def _why(limits: set[Limit], sight: Sight, *, refused: bool, fewer: bool) -> tuple[Reason, tuple[str, ...]]:
     if Limit.RELAY in limits:
-        return Reason.RELAYS_ARE_THE_LIMIT, ""
-    if Limit.REFUSING_RECEIVER in limits:
-        refused = [load for load in sight.loads.values() if load.limit is Limit.REFUSING_RECEIVER]
-        return Reason.RECEIVER_REFUSES, max(refused, key=lambda load: load.put_off).trouble
+        return Reason.RELAYS_ARE_THE_LIMIT, ()
+    if refused:
+        most_first = sorted(sight.loads.values(), key=lambda load: -load.put_off)
+        return Reason.RECEIVER_REFUSES, tuple(
+            dict.fromkeys(word for load in most_first for word in load.troubles)
+        )
     if Limit.SLOW_RECEIVER in limits:
-        return Reason.RECEIVER_SLOW, ""
-    return (Reason.FEWER_RELAYS_NEEDED if fewer else Reason.LOAD_CARRIED), ""
+        return Reason.RECEIVER_SLOW, ()
+    return (Reason.FEWER_RELAYS_NEEDED if fewer else Reason.LOAD_CARRIED), ()
 
 
 def _up(rules: Rules, memory: Memory, size: int, advice: Advice, now: datetime) -> Sizing:
@@ -227,7 +241,7 @@ def _up(rules: Rules, memory: Memory, size: int, advice: Advice, now: datetime) 
         bound = Reason.MAX_REPLICAS_REACHED
     if to > size:
         memory = replace(memory, up=memory.up.change(to - size, pace.period_s, now))
-    return Sizing(to, memory, advice.why, bound, advice.trouble)
+    return Sizing(to, memory, advice.why, bound, advice.troubles)
 
 
 def _down(rules: Rules, memory: Memory, size: int, advice: Advice, now: datetime, *, leaving: bool) -> Sizing:
@@ -244,4 +258,4 @@ def _down(rules: Rules, memory: Memory, size: int, advice: Advice, now: datetime
         bound = Reason.STABILIZING
     if to < size:
         memory = replace(memory, down=memory.down.change(size - to, pace.period_s, now))
-    return Sizing(to, memory, advice.why, bound, advice.trouble)
+    return Sizing(to, memory, advice.why, bound, advice.troubles)

@@ -5,7 +5,7 @@ log tell them apart. Mail that waits in the queue manager (``b``) while connecti
 take no time waits for the relay; mail that waits while those take long, or that receivers put off, waits for them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -22,6 +22,8 @@ NEAR_S: Final = 0.1
 """A receiver that takes longer for a message makes it wait. Within a cluster or a region it takes some milliseconds."""
 PUT_OFF: Final = 10
 """Fewer recipients put off in a minute are no sign of anything: mail to wrong domains is tried again for days."""
+STILL: Final = 0.5
+"""Receivers that put most off are said to do so until it is less than this part of what made it be said."""
 STALLED: Final = 0.5
 """If mail leaves at less than this part of the last minute's rate, what was measured in that minute says no more what
 mail waits for."""
@@ -62,7 +64,7 @@ class Load:
         receiver_s: the median time that connecting and transmitting took.
         reached: recipients of whom receivers took mail, or refused it for good, in the last minute.
         put_off: recipients that were put off in that time.
-        trouble: the most frequent reason for it.
+        troubles: the reasons for it, the most frequent first.
     """
 
     backlog: int = 0
@@ -76,18 +78,25 @@ class Load:
     receiver_s: float = 0.0
     reached: int = 0
     put_off: int = 0
-    trouble: str = ""
+    troubles: tuple[str, ...] = ()
 
     @property
     def limit(self) -> Limit:
         """What its mail waits for."""
-        if self.put_off >= PUT_OFF and self.put_off > self.reached:
+        if refuse([self]):
             return Limit.REFUSING_RECEIVER
         if not self.backlog or self.queued_s < WAIT_S:
             return Limit.NOTHING
         if self.receiver_s > NEAR_S or self.per_s < STALLED * self.minute_per_s:
             return Limit.SLOW_RECEIVER
         return Limit.RELAY
+
+
+def refuse(loads: Collection[Load], *, before: bool = False) -> bool:
+    """Whether receivers put off more than they take from these relays together; ``before``: they were said to."""
+    put_off, reached = sum(load.put_off for load in loads), sum(load.reached for load in loads)
+    part = STILL if before else 1.0
+    return put_off >= part * PUT_OFF and put_off > part * reached
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ from smtpfleet.api.reasons import ConditionType, Reason
 from smtpfleet.domain.autoscaling import Sizing
 from smtpfleet.domain.conditions import Verdict, Verdicts
 from smtpfleet.domain.facts import Pool
+from smtpfleet.domain.figures import listing
 
 _DISABLED = Verdict("False", Reason.SCALING_DISABLED, "spec.replicas sets the size")
+_DELETING = Verdict("False", Reason.DELETING, "the pool is being deleted: its relays leave")
 _PENDING = Verdict("Unknown", Reason.QUEUE_UNKNOWN, "no relay has told of its queue yet")
 _WHY = {
     Reason.LOAD_CARRIED: "mail leaves in time",
@@ -22,6 +24,8 @@ _WHY = {
 
 def scaling_conditions(pool: Pool, sizing: Sizing | None) -> Verdicts:
     """Both conditions of a pool."""
+    if pool.deleted_at is not None:
+        return {ConditionType.SCALING_ACTIVE: _DELETING, ConditionType.SCALING_LIMITED: _DELETING}
     if sizing is None:
         return {ConditionType.SCALING_ACTIVE: _DISABLED, ConditionType.SCALING_LIMITED: _DISABLED}
     if sizing.why is Reason.QUEUE_UNKNOWN:
@@ -29,17 +33,29 @@ def scaling_conditions(pool: Pool, sizing: Sizing | None) -> Verdicts:
     if sizing.why is Reason.PAUSED_BY_ANNOTATION:
         paused = Verdict("False", sizing.why, _WHY[sizing.why])
         return {ConditionType.SCALING_ACTIVE: paused, ConditionType.SCALING_LIMITED: paused}
+    why = _why(pool, sizing)
     return {
-        ConditionType.SCALING_ACTIVE: Verdict("True", sizing.why, _why(sizing)),
-        ConditionType.SCALING_LIMITED: _limited(pool, sizing),
+        ConditionType.SCALING_ACTIVE: Verdict("True", sizing.why, why),
+        ConditionType.SCALING_LIMITED: _limited(pool, sizing, why),
     }
 
 
-def _why(sizing: Sizing) -> str:
-    return _WHY[sizing.why] + (f" ({sizing.trouble})" if sizing.trouble else "")
+def _why(pool: Pool, sizing: Sizing) -> str:
+    """With one word of why: that which was told, as long as it is still one of the reasons or none has taken its place.
+
+    The most frequent one changes with every retry, and each change would be a write.
+    """
+    plain = _WHY[sizing.why]
+    told = [
+        condition.message
+        for condition in pool.previous.conditions
+        if condition.type is ConditionType.SCALING_ACTIVE and condition.message.startswith(plain)
+    ]
+    words = [f"{plain} ({trouble})" for trouble in sizing.troubles] or [*told, plain]
+    return next((word for word in words if word in told), words[0])
 
 
-def _limited(pool: Pool, sizing: Sizing) -> Verdict:
+def _limited(pool: Pool, sizing: Sizing, why: str) -> Verdict:
     spec = pool.spec.autoscaling
     assert spec is not None
     match sizing.bound:
@@ -52,16 +68,18 @@ def _limited(pool: Pool, sizing: Sizing) -> Verdict:
         case Reason.STABILIZING:
             text = "the size changes if this stays so for the stabilization window"
         case _:
-            text = _why(sizing)
+            text = why
     return Verdict("True", sizing.bound, text)
 
 
 def _unknown(pool: Pool, sizing: Sizing) -> Verdicts:
     """Only agents that are silent are news: an operator that has just started knows as little for some seconds."""
     kinds = (ConditionType.SCALING_ACTIVE, ConditionType.SCALING_LIMITED)
-    if sizing.trouble:
+    if sizing.troubles:
         silent = Verdict(
-            "Unknown", Reason.QUEUE_UNKNOWN, f"no report of {sizing.trouble}: the size stays as it is"
+            "Unknown",
+            Reason.QUEUE_UNKNOWN,
+            f"no report of {listing(sizing.troubles)}: the size stays as it is",
         )
         return dict.fromkeys(kinds, silent)
     previous = {condition.type: condition for condition in pool.previous.conditions}

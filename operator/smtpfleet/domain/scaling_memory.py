@@ -2,7 +2,8 @@
 
 What was recommended is a step function: an entry holds until the next one, so a load that does not change writes
 nothing, and the time when no operator ran is covered as well. Entries that would follow each other closely become one,
-with the value that is nearer to staying. Times are rounded up to whole seconds, so that no window ends too soon.
+with the value that is nearer to staying; so do the oldest of too many, as a window that was made longer leaves them.
+Times are rounded up to whole seconds, so that no window ends too soon.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from smtpfleet.api.autoscaling import AutoscalingStatus, Recommendation, ScalingMemory
+from smtpfleet.api.autoscaling import MAX_RECOMMENDATIONS, AutoscalingStatus, Recommendation, ScalingMemory
 from smtpfleet.domain.figures import timestamp
 
 PARTS: Final = 16
@@ -70,10 +71,10 @@ class Side:
         last = advised[-1]
         if last.relays != relays:
             if (at - last.at).total_seconds() >= window_s / PARTS:
-                advised = (*advised, Advised(at, relays))
+                advised = (*_steps(advised), Advised(at, relays))
             else:
                 advised = (*advised[:-1], replace(last, relays=staying([last.relays, relays])))
-        return replace(self, advised=tuple(_within(advised, window_s, at)))
+        return replace(self, advised=_folded(_within(advised, window_s, at), staying))
 
     def stabilized(
         self, relays: int, *, window_s: float, staying: Callable[[Iterable[int]], int], now: datetime
@@ -118,6 +119,18 @@ def _within(advised: Sequence[Advised], window_s: float, now: datetime) -> Seque
     since = now - timedelta(seconds=window_s)
     over = sum(entry.at <= since for entry in advised)
     return advised[max(0, over - 1) :]
+
+
+def _steps(advised: tuple[Advised, ...]) -> tuple[Advised, ...]:
+    """Without a last entry that says what the one before it says."""
+    return advised[:-1] if len(advised) > 1 and advised[-2].relays == advised[-1].relays else advised
+
+
+def _folded(advised: Sequence[Advised], staying: Callable[[Iterable[int]], int]) -> tuple[Advised, ...]:
+    """As many entries as the status takes: the oldest become one, which holds from the first of them on."""
+    over = max(0, len(advised) - MAX_RECOMMENDATIONS) + 1
+    first = Advised(advised[0].at, staying(entry.relays for entry in advised[:over]))
+    return (first, *advised[over:])
 
 
 def _side(stored: ScalingMemory) -> Side:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 
-from smtpfleet.api.reasons import Reason
+from smtpfleet.api.reasons import ConditionType, Reason
 from smtpfleet.domain.autoscaling import Rules, Sight, Sizing, sizing
 from smtpfleet.domain.facts import Pool, Relay, Wish
 from smtpfleet.domain.findings import silent
@@ -29,7 +29,8 @@ def _size(pool: Pool) -> int:
 
 
 def _sight(pool: Pool, ejected: Collection[str]) -> Sight:
-    members = list(_members(pool))
+    present = list(_present(pool))
+    members = [relay for relay in present if relay.wish is not Wish.DRAIN]
     loads = {
         relay.name: relay.agent.load
         for relay in members
@@ -39,17 +40,22 @@ def _sight(pool: Pool, ejected: Collection[str]) -> Sight:
     marked = marked_before(pool.previous)
     return Sight(
         size=_size(pool),
-        loads=loads,
+        loads={name: load for name, load in loads.items() if name not in ejected},
+        ejected={name: load for name, load in loads.items() if name in ejected},
         silent=tuple(relay.name for relay in serving if silent(relay)),
         partial=any(relay.name not in loads for relay in serving),
-        out=sum(relay.name in ejected for relay in members),
+        out=sum(relay.name in ejected or relay.wish is Wish.DRAIN for relay in present),
+        refused=any(
+            condition.type is ConditionType.SCALING_ACTIVE and condition.reason == Reason.RECEIVER_REFUSES
+            for condition in pool.previous.conditions
+        ),
         leaving=any(relay.exists and (relay.doomed or relay.name in marked) for relay in pool.relays),
     )
 
 
-def _members(pool: Pool) -> Iterator[Relay]:
-    """Relays that are to take mail: what waits in others is on its way out."""
+def _present(pool: Pool) -> Iterator[Relay]:
+    """Relays that count for the size. One that drains by hand is among them, but what waits there is on its way out."""
     marked = marked_before(pool.previous)
     for relay in pool.relays:
-        if relay.exists and not relay.doomed and relay.wish is not Wish.DRAIN and relay.name not in marked:
+        if relay.exists and not relay.doomed and relay.name not in marked:
             yield relay

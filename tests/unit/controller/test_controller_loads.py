@@ -47,21 +47,21 @@ def test_a_load_is_put_together_from_counts_over_time_and_the_last_answer() -> N
     assert load is not None
     assert (load.backlog, load.taken, load.seconds, load.per_s, load.busy) == (320, 1163, 10, 80.0, False)
     assert (load.queued_s, load.receiver_s, load.minute_per_s) == (5.0, 0.03, 12.5)
-    assert (load.reached, load.put_off, load.trouble) == (810, 30, "RemoteTemporary")
+    assert (load.reached, load.put_off, load.troubles) == (810, 30, ("RemoteTemporary", "ConnectFailed"))
 
 
 def test_what_the_relay_itself_put_off_is_not_the_receivers() -> None:
     last = _status(deferrals=(Deferral(reason=DeferralReason.OTHER, recipients=90),))
     load = _heard((0, last), (5, last)).load(last)
     assert load is not None
-    assert (load.put_off, load.trouble) == (0, "")
+    assert (load.put_off, load.troubles) == (0, ())
 
 
 def test_what_was_not_tried_has_no_name_of_its_own() -> None:
     last = _status(deferrals=(Deferral(reason=DeferralReason.SUSPENDED, recipients=20),))
     load = _heard((0, last), (5, last)).load(last)
     assert load is not None
-    assert load.trouble == ""
+    assert load.troubles == ()
 
 
 def test_one_answer_is_not_enough_and_neither_is_one_of_an_older_agent() -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from smtpfleet.api.autoscaling import AutoscalingStatus
+from smtpfleet.api.reasons import Reason
 from smtpfleet.domain.autoscaling import Rules, Sight, Sizing, sizing
 from smtpfleet.domain.load import Load
 from smtpfleet.domain.scaling_memory import Memory
@@ -59,10 +60,14 @@ class Sized:
     size: int = 0
     memory: Memory = field(default_factory=Memory)
     now: datetime = NOW
+    refused: bool = False
 
     def look(self, loads: Mapping[str, Load], *, after_s: float = 15.0, **seen: Any) -> Sizing:
         self.now += timedelta(seconds=after_s)
-        result = sizing(self.rules, self.memory, Sight(self.size, loads, **seen), self.now)
+        result = sizing(
+            self.rules, self.memory, Sight(self.size, loads, refused=self.refused, **seen), self.now
+        )
+        self.refused = result.why is Reason.RECEIVER_REFUSES
         stored = AutoscalingStatus.model_validate_json(result.memory.status().model_dump_json(by_alias=True))
         self.memory, self.size = Memory.of(stored), result.size
         return result

@@ -1,16 +1,17 @@
 """The size of a pool by what its queues say: every rule by itself."""
 
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from smtpfleet.api.autoscaling import Autoscaling
+from smtpfleet.api.autoscaling import MAX_RECOMMENDATIONS, Autoscaling
 from smtpfleet.api.reasons import Reason
 from smtpfleet.domain.autoscaling import Rules
 from smtpfleet.domain.load import Load
-from smtpfleet.domain.scaling_memory import Memory
+from smtpfleet.domain.scaling_memory import Advised, Memory, Side
 from tests.unit.domain.sized import NOW, Sized, carrying, limited, named, spread
 
 RULES = Rules.of(Autoscaling(min_replicas=2, max_replicas=10))
@@ -26,7 +27,7 @@ SWIFT = Rules.of(
 )
 KNOWN = Memory(rate=100, measured=NOW)
 SLOW = Load(backlog=5000, taken=6000, taken_per_s=100.0, per_s=66.0, busy=True, queued_s=20.0, receiver_s=0.3)
-REFUSING = Load(taken=6000, put_off=6000, trouble="RemoteTemporary")
+REFUSING = Load(backlog=900, taken=6000, put_off=6000, troubles=("RemoteTemporary",))
 
 
 # What the load needs.
@@ -75,23 +76,54 @@ def test_an_ejected_relay_is_one_more_that_is_needed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("load", "reason", "trouble"),
+    ("load", "reason", "troubles"),
     [
-        (SLOW, Reason.RECEIVER_SLOW, ""),
-        (REFUSING, Reason.RECEIVER_REFUSES, "RemoteTemporary"),
+        (SLOW, Reason.RECEIVER_SLOW, ()),
+        (REFUSING, Reason.RECEIVER_REFUSES, ("RemoteTemporary",)),
     ],
 )
 def test_mail_that_waits_for_receivers_adds_no_relay_and_removes_none(
-    load: Load, reason: Reason, trouble: str
+    load: Load, reason: Reason, troubles: tuple[str, ...]
 ) -> None:
     pool = Sized(RULES, 4, KNOWN)
     result = pool.last(named(load, load), 3600)
-    assert (result.size, result.why, result.bound, result.trouble) == (4, reason, reason, trouble)
+    assert (result.size, result.why, result.bound, result.troubles) == (4, reason, reason, troubles)
 
 
 def test_relays_that_are_the_limit_are_told_of_before_receivers() -> None:
     result = Sized(RULES, 2, KNOWN).look(named(limited(30000), SLOW, REFUSING))
     assert (result.size, result.why) == (6, Reason.RELAYS_ARE_THE_LIMIT)
+
+
+def test_receivers_of_one_relay_do_not_speak_for_those_of_the_pool() -> None:
+    taking = replace(carrying(20), reached=1200)
+    result = Sized(RULES, 4, KNOWN).look(named(taking, taking, taking, replace(REFUSING, put_off=900)))
+    assert (result.why, result.bound) == (Reason.FEWER_RELAYS_NEEDED, Reason.STABILIZING)
+
+
+def test_as_many_put_off_as_taken_do_not_change_the_word_each_time() -> None:
+    pool = Sized(RULES, 2, KNOWN)
+    said = [
+        pool.look(named(Load(reached=100, put_off=put_off))).why for put_off in (99, 101, 99, 102, 51, 50, 99)
+    ]
+    assert said == [Reason.LOAD_CARRIED, *[Reason.RECEIVER_REFUSES] * 4, *[Reason.LOAD_CARRIED] * 2]
+    said = [pool.look(named(Load(put_off=put_off))).why for put_off in (9, 10, 9, 5, 4, 9)]
+    assert said == [Reason.LOAD_CARRIED, *[Reason.RECEIVER_REFUSES] * 3, *[Reason.LOAD_CARRIED] * 2]
+
+
+def test_the_reasons_of_all_relays_are_told_those_of_the_one_with_most_first() -> None:
+    one = Load(put_off=40, troubles=("ConnectFailed", "TlsFailed"))
+    other = Load(put_off=90, troubles=("RemoteTemporary", "ConnectFailed"))
+    result = Sized(RULES, 2, KNOWN).look(named(one, other))
+    assert result.troubles == ("RemoteTemporary", "ConnectFailed", "TlsFailed")
+
+
+def test_mail_that_is_only_tried_again_and_again_does_not_keep_relays() -> None:
+    dead = replace(carrying(1), backlog=2, reached=10, put_off=40, troubles=("ConnectFailed",))
+    pool = Sized(RULES, 4, KNOWN)
+    result = pool.last(named(dead, dead, dead, dead), 900)
+    assert (result.size, result.why, result.bound) == (2, Reason.RECEIVER_REFUSES, Reason.RECEIVER_REFUSES)
+    assert result.again_s == 5.0
 
 
 # Shrinking.
@@ -153,7 +185,7 @@ def test_without_any_fact_the_size_stays_and_it_says_so() -> None:
     before = pool.memory
     result = pool.last({}, 3600, silent=("outbound-relay-0", "outbound-relay-1"))
     assert (result.size, result.why) == (5, Reason.QUEUE_UNKNOWN)
-    assert result.trouble == "outbound-relay-0, outbound-relay-1"
+    assert result.troubles == ("outbound-relay-0", "outbound-relay-1")
     assert pool.memory == before
 
 
@@ -204,6 +236,24 @@ def test_another_operator_goes_on_where_the_last_one_stopped() -> None:
     pool = Sized(RULES, 5, KNOWN)
     pool.last(spread(390), 150)
     assert pool.look(named(carrying()), after_s=3600).size == 5
+
+
+def test_a_window_that_is_made_longer_keeps_what_the_status_has_room_for() -> None:
+    pool = Sized(RULES, 10, KNOWN)
+    for number in range(32):
+        pool.look(spread(100 * (1 + number % 2)), after_s=20)
+    pool.rules = replace(RULES, down=replace(RULES.down, window_s=3600))
+    for number in range(32):
+        pool.look(spread(100 * (1 + number % 2)), after_s=230)
+    assert len(pool.memory.down.advised) <= MAX_RECOMMENDATIONS
+
+
+def test_a_size_that_is_asked_for_again_is_not_remembered_twice() -> None:
+    side = Side((Advised(NOW, 5),))
+    for after_s, relays in ((60, 3), (62, 5), (120, 4)):
+        now = NOW + timedelta(seconds=after_s)
+        side = side.advise(relays, window_s=300, staying=max, size=5, now=now)
+    assert [entry.relays for entry in side.advised] == [5, 4]
 
 
 def test_a_measured_rate_is_believed_for_a_day() -> None:

@@ -1,16 +1,16 @@
 """The size of a pool by what its queues say: what holds whatever happens."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smtpfleet.api.autoscaling import MAX_RECOMMENDATIONS, Autoscaling
+from smtpfleet.api.autoscaling import MAX_RECOMMENDATIONS, Autoscaling, AutoscalingStatus
 from smtpfleet.domain.autoscaling import Rules, Sight, sizing
 from smtpfleet.domain.load import Load
-from smtpfleet.domain.scaling_memory import Memory
+from smtpfleet.domain.scaling_memory import PARTS, Memory, Side
 from tests.unit.domain.sized import NOW, Sized, carrying, limited, named
 
 _RULES = st.builds(
@@ -177,3 +177,36 @@ def test_a_load_that_does_not_change_ends_in_a_memory_that_does_not_change(
     for _ in range(4):
         pool.look(loads)
     assert pool.memory == before
+
+
+@given(
+    phases=st.lists(
+        st.tuples(
+            st.sampled_from([0, 60, 300, 900, 3600]),
+            st.floats(0.5, 1.5),
+            st.integers(1, 30),
+            st.integers(0, 40),
+        ),
+        min_size=2,
+        max_size=4,
+    ),
+    staying=st.sampled_from([min, max]),
+)
+@example(phases=[(900, 1.01, 20, 7), (3600, 1.01, 20, 9)], staying=max)
+@settings(max_examples=60, deadline=None)
+def test_what_is_remembered_fits_the_status_however_the_window_changes(
+    phases: list[tuple[int, float, int, int]], staying: Callable[[Iterable[int]], int]
+) -> None:
+    """And it still says no size that is farther from staying than one that was asked for within the window."""
+    side, now, asked = Side(), NOW, list[tuple[datetime, int]]()
+    for window_s, parts, looks, size in phases:
+        for number in range(looks):
+            relays = (size * (number + 1)) % 41
+            now += timedelta(seconds=1 + parts * window_s / PARTS)
+            side = side.advise(relays, window_s=window_s, staying=staying, size=relays, now=now)
+            stored = Memory(down=side).status().model_dump_json(by_alias=True)
+            assert Memory.of(AutoscalingStatus.model_validate_json(stored)).down == side
+            seen = [*asked, (now, relays)]
+            asked = [(at, relays) for at, relays in seen if (now - at).total_seconds() < window_s]
+            said = side.stabilized(relays, window_s=window_s, staying=staying, now=now)
+            assert staying([said, *(relays for _, relays in asked)]) == said

@@ -14,7 +14,7 @@ from smtpfleet.domain.facts import Claim, Pool
 from smtpfleet.domain.plan import plan
 from smtpfleet.domain.status import report as status_of
 from smtpfleet.domain.transitions import Severity
-from tests.unit.domain.samples import pool, queue, relay, report
+from tests.unit.domain.samples import pool, queue, relay, report, spec
 
 AT = datetime(2026, 5, 1, 12, tzinfo=UTC)
 FIVE = timedelta(minutes=5)
@@ -73,3 +73,15 @@ def test_the_status_says_that_it_is_being_deleted() -> None:
     assert told[ConditionType.READY] == ("False", "Deleting")
     assert told[ConditionType.RECONCILING] == ("True", "Deleting")
     assert status.desired_replicas == 0
+
+
+@pytest.mark.parametrize("size", [{"replicas": 2}, {"autoscaling": {"maxReplicas": 4}}])
+def test_nothing_sets_the_size_of_a_pool_that_is_being_deleted(size: dict[str, Any]) -> None:
+    seen = pool((MAIL, REST), spec=spec(**size), deleted_at=AT, seen_at=AT)
+    status = status_of(seen, plan(seen), problems=(), now=AT)
+    told = {
+        condition.type: (condition.status, condition.reason, condition.message)
+        for condition in status.conditions
+    }
+    for kind in (ConditionType.SCALING_ACTIVE, ConditionType.SCALING_LIMITED):
+        assert told[kind] == ("False", "Deleting", "the pool is being deleted: its relays leave")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from smtpfleet.domain.load import Limit, Load, Sample, flow
+from smtpfleet.domain.load import Limit, Load, Sample, flow, refuse
 
 
 def _samples(*points: tuple[float, int, int]) -> list[Sample]:
@@ -31,6 +31,28 @@ def _samples(*points: tuple[float, int, int]) -> list[Sample]:
 )
 def test_delays_tell_what_mail_waits_for(load: Load, limit: Limit) -> None:
     assert load.limit is limit
+
+
+@pytest.mark.parametrize(
+    ("loads", "began", "lasts"),
+    [
+        ([], False, False),
+        ([(0, 10)], True, True),
+        ([(0, 9)], False, True),
+        ([(0, 5)], False, True),
+        ([(0, 4)], False, False),
+        ([(100, 101)], True, True),
+        ([(100, 100)], False, True),
+        ([(100, 50)], False, False),
+        ([(0, 60), (100, 0)], False, True),
+        ([(0, 6), (0, 6)], True, True),
+    ],
+)
+def test_receivers_refuse_by_what_all_relays_say_and_a_while_longer(
+    loads: list[tuple[int, int]], began: bool, lasts: bool
+) -> None:
+    seen = [Load(reached=reached, put_off=put_off) for reached, put_off in loads]
+    assert (refuse(seen), refuse(seen, before=True)) == (began, lasts)
 
 
 def test_a_rate_is_that_of_the_time_in_which_there_was_something_to_send() -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from smtpfleet.api.autoscaling import AutoscalingStatus
-from smtpfleet.api.reasons import ConditionType, RelayState
+from smtpfleet.api.reasons import ConditionType, Reason, RelayState
 from smtpfleet.api.status import RelayEntry, SmtpPoolStatus
 from smtpfleet.domain.facts import Pool, Relay, Wish
 from smtpfleet.domain.load import Load
 from smtpfleet.domain.plan import Plan, plan
+from smtpfleet.domain.size import pool_sizing
 from smtpfleet.domain.status import report as build
 from smtpfleet.domain.status import without_numbers
 from smtpfleet.domain.transitions import notes
@@ -22,7 +23,7 @@ NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 IDLE = Load()
 LIMITED = Load(backlog=15_000, taken=15_000, per_s=100.0, busy=True, queued_s=9.0, receiver_s=0.01)
 SLOW = Load(backlog=15_000, per_s=60.0, busy=True, queued_s=9.0, receiver_s=0.3)
-REFUSING = Load(put_off=900, trouble="RemoteTemporary")
+REFUSING = Load(put_off=900, troubles=("RemoteTemporary",))
 
 
 def _relay(number: int, load: Load | None = IDLE, **fields: Any) -> Relay:
@@ -91,6 +92,33 @@ def test_what_waits_for_receivers_adds_none_and_condition_and_event_say_so(
     assert notes(status, status) == ()
 
 
+def test_what_was_said_of_receivers_stays_until_it_is_clearly_over() -> None:
+    seen = _pool([_relay(0, REFUSING), _relay(1, REFUSING)])
+    _, before = _told(seen)
+    for put_off, reason in ((80, "ReceiverRefuses"), (40, "LoadCarried")):
+        load = Load(reached=100, put_off=put_off, troubles=("RemoteTemporary",))
+        _, after = _told(_pool([_relay(0, load), _relay(1, load)], previous=before))
+        assert _condition(after, ConditionType.SCALING_ACTIVE)[1] == reason
+
+
+@pytest.mark.parametrize(
+    ("troubles", "word"),
+    [
+        (("ConnectFailed", "RemoteTemporary"), "RemoteTemporary"),
+        ((), "RemoteTemporary"),
+        (("ConnectFailed", "TlsFailed"), "ConnectFailed"),
+    ],
+)
+def test_the_word_for_what_receivers_do_stays_while_it_holds(troubles: tuple[str, ...], word: str) -> None:
+    seen = _pool([_relay(0, REFUSING), _relay(1, REFUSING)])
+    _, before = _told(seen)
+    other = replace(REFUSING, troubles=troubles)
+    _, after = _told(_pool([_relay(0, other), _relay(1, other)], previous=before))
+    for kind in (ConditionType.SCALING_ACTIVE, ConditionType.SCALING_LIMITED):
+        assert _condition(after, kind)[2].endswith(f"more relays would not help ({word})")
+    assert (after == before) is (word == "RemoteTemporary")
+
+
 def test_the_largest_number_is_told_of_with_a_warning() -> None:
     seen = _pool([_relay(number, LIMITED) for number in range(6)])
     _, status = _told(seen)
@@ -130,13 +158,74 @@ def test_the_next_one_is_not_marked_before_the_last_has_gone() -> None:
     ("fields", "size"),
     [
         ({}, 3),
-        ({"wish": Wish.DRAIN}, 2),  # what waits in a relay that drains is on its way out
+        ({"wish": Wish.DRAIN}, 3),  # what waits there is on its way out, and another takes its place
         ({"agent": replace(report("outbound-relay-1", age_s=31.0), load=LIMITED)}, 2),
     ],
 )
 def test_only_relays_that_take_mail_and_speak_are_counted(fields: dict[str, Any], size: int) -> None:
     half = replace(LIMITED, backlog=9_000)
     assert plan(_pool([_relay(0, half), _relay(1, half, **fields)])).desired == size
+
+
+def test_a_pool_of_which_a_person_drains_relays_still_grows_and_does_not_shrink_below_the_rest() -> None:
+    drained = [_relay(2, LIMITED, wish=Wish.DRAIN), _relay(3, wish=Wish.DRAIN)]
+    assert plan(_pool([_relay(0, LIMITED), *drained])).desired == 5  # 3 that take mail: 250/s at 100/s each
+    known = SmtpPoolStatus(
+        desired_replicas=4, autoscaling=AutoscalingStatus(relay_rate=100, measured=NOW.isoformat())
+    )
+    carried = [_relay(number, Load(taken=3000, taken_per_s=50.0)) for number in range(2)]
+    seen = _pool(
+        [*carried, *drained], previous=known, autoscaling={"scaleDown": {"stabilizationWindow": "0s"}}
+    )
+    assert plan(seen).desired == 4
+
+
+def test_a_relay_that_is_drained_and_chosen_to_go_is_not_replaced() -> None:
+    leaving = RelayEntry(
+        name="outbound-relay-2",
+        state=RelayState.DRAINING,
+        weight=0,
+        since="2026-05-01T11:59:00Z",
+        reason="Surplus",
+    )
+    previous = SmtpPoolStatus(desired_replicas=2, autoscaling=AutoscalingStatus(), relays=(leaving,))
+    half = replace(LIMITED, backlog=6_000)
+    seen = _pool([_relay(0, half), _relay(1, half), _relay(2, wish=Wish.DRAIN)], previous=previous)
+    assert plan(seen).desired == 2
+
+
+@pytest.mark.parametrize("load", [SLOW, replace(REFUSING, backlog=900)])
+def test_what_keeps_mail_in_an_ejected_relay_is_no_sign_of_the_pool(load: Load) -> None:
+    """Its address may be blocked: that is why others take its mail."""
+    seen = _pool(
+        [_relay(0), _relay(1), _relay(2), _relay(3, load)],
+        autoscaling={"scaleDown": {"stabilizationWindow": "0s"}},
+    )
+    found = pool_sizing(seen, {"outbound-relay-3"})
+    assert found is not None
+    assert (found.size, found.why) == (3, Reason.FEWER_RELAYS_NEEDED)
+
+
+def test_what_came_to_an_ejected_relay_counts_for_it_comes_to_the_others_next() -> None:
+    known = SmtpPoolStatus(
+        desired_replicas=4, autoscaling=AutoscalingStatus(relay_rate=100, measured=NOW.isoformat())
+    )
+    each = Load(taken=6000, taken_per_s=90.0)
+    seen = _pool(
+        [_relay(n, each) for n in range(4)],
+        previous=known,
+        autoscaling={"scaleDown": {"stabilizationWindow": "0s"}},
+    )
+    found = pool_sizing(seen, {"outbound-relay-3"})
+    assert found is not None
+    assert found.size == 4
+    limited = replace(LIMITED, taken=0, backlog=1)
+    growing = replace(
+        seen, relays=tuple(_relay(n, replace(each if n else limited, taken_per_s=90.0)) for n in range(4))
+    )
+    found = pool_sizing(growing, {"outbound-relay-3"})
+    assert found is not None
+    assert found.size == 5  # 360/s at 100/s each, and one for the one that is out
 
 
 def test_silent_agents_are_named_and_the_size_stays() -> None:
