@@ -142,8 +142,7 @@ class Reconciler:
         if not is_paused(stored):
             outcome = await self._carry_out(pool, seen, planned, children)
         done = await self._report(key, stored, seen, planned, outcome)
-        await self._hold_or_let_go(key, stored, seen, outcome)
-        return done
+        return done if await self._hold_or_let_go(key, stored, seen, outcome) else Done(again_s=0.0)
 
     async def _children(self, key: PoolKey) -> Children:
         """All objects of the pool, by kind, as the API server has them now."""
@@ -228,18 +227,22 @@ class Reconciler:
         left_s = deletion(seen).left_s
         return Done(again_s=_again_s(outcome, wait_s, planned.health.again_s, sizing_s, left_s))
 
-    async def _hold_or_let_go(self, key: PoolKey, stored: Object, seen: facts.Pool, outcome: Outcome) -> None:
+    async def _hold_or_let_go(self, key: PoolKey, stored: Object, seen: facts.Pool, outcome: Outcome) -> bool:
+        """Returns whether it is held, or not, as it is to be; False: the pool changed meanwhile."""
         held = deletion(seen).held
         # Claims that are to go with the pool have its owner reference first: another cycle without a write says so.
         owned = seen.spec.deletion_policy is not DeletionPolicy.DELETE or not (
             outcome.writes or outcome.again
         )
         if held is is_held(stored) or not (held or owned):
-            return
+            return True
         if is_deleted(stored):
             await self._tell(key, stored, (farewell(seen),))
-        await set_hold(self._cluster, stored, held=held)
+        return await self._set_hold(stored, held=held)
+
+    async def _set_hold(self, stored: Object, *, held: bool) -> bool:
         self._metrics.writes.inc()
+        return await set_hold(self._cluster, stored, held=held)
 
     async def _refuse(self, key: PoolKey, stored: Object, error: ValidationError) -> Done:
         previous = stored_status(stored)
@@ -247,8 +250,8 @@ class Reconciler:
         if status != previous:
             await self._write_status(key, stored, status)
             await self._tell(key, stored, notes(previous, status))
-        if is_deleted(stored):
-            await set_hold(self._cluster, stored, held=False)
+        if is_deleted(stored) and not await self._set_hold(stored, held=False):
+            return Done(again_s=0.0)
         return Done()
 
     async def _write_status(self, key: PoolKey, stored: Object, status: SmtpPoolStatus) -> None:
