@@ -14,6 +14,8 @@ class Server:
 
     def __init__(self, pool: Object | None, *children: Object, refused: frozenset[str] = frozenset()) -> None:
         self.pool, self.children, self.refused = pool, list(children), refused
+        for child in self.children:
+            child["metadata"].setdefault("resourceVersion", "5")
         self.calls: list[str] = []
         self.told: list[str] = []
         self.changed_meanwhile = 0
