@@ -24,6 +24,11 @@ def is_deleted(stored: Object) -> bool:
     return "deletionTimestamp" in stored["metadata"]
 
 
+def loses_children(stored: Object) -> bool:
+    """Whether it was deleted with ``--cascade=foreground``: its relays are deleted at once, whatever holds it."""
+    return is_deleted(stored) and "foregroundDeletion" in stored["metadata"].get("finalizers", ())
+
+
 async def set_hold(cluster: Cluster, stored: Object, *, held: bool) -> bool:
     """Put the finalizer on the pool or take it off, whoever put it there; of a pool that is gone nothing is left to do.
 

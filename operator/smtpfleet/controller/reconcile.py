@@ -34,7 +34,7 @@ from smtpfleet.controller.facts import (
     relay_pods,
     stored_status,
 )
-from smtpfleet.controller.hold import is_deleted, is_held, set_hold
+from smtpfleet.controller.hold import is_deleted, is_held, loses_children, set_hold
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
 from smtpfleet.controller.neighbours import neighbours
@@ -128,7 +128,7 @@ class Reconciler:
             key[1], key[0], stored["metadata"]["uid"], spec, self._images, operator_namespace=self._namespace
         )
         deleted = deleted_at(stored)
-        if deleted is not None and goes_unseen(spec, deleted, now=self._now()):
+        if deleted is not None and (loses_children(stored) or goes_unseen(spec, deleted, now=self._now())):
             return await self._let_go(key, stored, pool)
         children = await self._children(key)
         balancers = _balancers(children) if spec.balancing.backups else []

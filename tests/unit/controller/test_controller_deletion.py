@@ -89,6 +89,15 @@ async def test_it_is_told_what_stays() -> None:
     assert "outbound-relay-0 (nobody knows how many messages)" in told
 
 
+async def test_a_pool_that_drains_goes_at_once_if_the_garbage_collector_takes_its_relays() -> None:
+    server = _server(_deleted("Drain", "foregroundDeletion"))
+    assert await _cycle(server, minutes=0) == Done()
+    assert server.finalizers == ["foregroundDeletion"]
+    (told,) = server.told
+    assert told.startswith("QueueKept: ")
+    assert not [call for call in server.calls if call.startswith("apply")]
+
+
 async def test_a_pool_that_drains_is_held_for_its_time() -> None:
     server = _server(_deleted("Drain"))
     await _cycle(server)
