@@ -84,6 +84,19 @@ class Cluster:
         """Server-side apply of the status of an object."""
         return await self._apply(kind, wanted, force=True, subresource="status")
 
+    async def merge(self, kind: Kind, seen: Object, changed: Object) -> Object:
+        """JSON merge patch of exactly the object that was seen: ConflictError if it was changed or replaced since.
+
+        Lists are replaced whole, whoever owns their items: apply takes away only what is the operator's own.
+        """
+        metadata = seen["metadata"]
+        version = {"resourceVersion": metadata["resourceVersion"]}
+        return await self._call(
+            "patch", kind, metadata["namespace"], metadata["name"],
+            body=changed | {"metadata": changed.get("metadata", {}) | version},
+            content_type="application/merge-patch+json", field_manager=FIELD_MANAGER, fenced=True,
+        )  # fmt: skip
+
     async def create(self, kind: Kind, wanted: Object, *, fenced: bool = True) -> Object:
         """Create an object. ConflictError if it exists."""
         namespace = wanted["metadata"]["namespace"]

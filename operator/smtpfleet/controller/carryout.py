@@ -69,9 +69,10 @@ class Carrier:
     async def remove(self, removal: Removal | None, remnants: Iterable[str]) -> None:
         """Delete a relay whose queue is known to be empty, its claim first, and Services that are left over."""
         if removal is not None:
-            if removal.claim:
-                await self._delete(("PersistentVolumeClaim", removal.name), Reason.CLAIM_DELETED, removal.why)
-            if removal.deployment and not self.outcome.again:
+            gone = not removal.claim or await self._delete(
+                ("PersistentVolumeClaim", removal.name), Reason.CLAIM_DELETED, removal.why
+            )
+            if removal.deployment and gone and not self.outcome.again:
                 await self._delete(("Deployment", removal.name), Reason.REMOVED, removal.why)
         for name in remnants:
             await self._delete(("Service", name), None, "")
@@ -111,23 +112,28 @@ class Carrier:
         elif wanted.identity[0] == "Deployment":
             self._note(Severity.NORMAL, Reason.CREATED, f"{_words(wanted)} created")
 
-    async def _delete(self, identity: tuple[str, str], reason: Reason | None, why: str) -> None:
+    async def _delete(self, identity: tuple[str, str], reason: Reason | None, why: str) -> bool:
+        """Returns whether nothing of the pool's is in the way any more."""
         kind = {"PersistentVolumeClaim": CLAIM, "Deployment": DEPLOYMENT, "Service": SERVICE}[identity[0]]
         live = self._live[identity]
         if not is_ours(self._pool.name, self._pool.uid, live):
-            return
+            return True
         try:
             await self._cluster.delete(kind, live)
         except NotFoundError:
-            return
+            return True
+        except RefusedError as error:
+            self.outcome.problems.append(Problem(Reason.REFUSED_BY_API, str(error)))
+            return False
         except ConflictError as error:
             logger.info("changed meanwhile", extra={"object": "/".join(identity), "reason": str(error)})
             self.outcome.again = True
-            return
+            return False
         self.outcome.writes += 1
         logger.info("deleted", extra={"object": "/".join(identity), "why": why} | self._pool_fields())
         if reason is not None:
             self._note(Severity.NORMAL, reason, f"{identity[0]} {identity[1]} deleted: {why}")
+        return True
 
     def _wrote(self, verb: str, wanted: Wanted) -> None:
         self.outcome.writes += 1

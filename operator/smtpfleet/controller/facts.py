@@ -53,7 +53,7 @@ def pool_facts(
         neighbours=tuple(neighbours),
         table=_table(pool, ours),
         previous=stored_status(stored),
-        deleted_at=_moment(stored["metadata"].get("deletionTimestamp")),
+        deleted_at=deleted_at(stored),
     )
 
 
@@ -65,7 +65,9 @@ def stored_status(stored: Object) -> SmtpPoolStatus:
         return SmtpPoolStatus()
 
 
-def _moment(text: str | None) -> datetime | None:
+def deleted_at(stored: Object) -> datetime | None:
+    """When somebody deleted the pool; None: nobody did."""
+    text = stored["metadata"].get("deletionTimestamp")
     return datetime.fromisoformat(text) if text else None
 
 

@@ -19,6 +19,7 @@ from smtpfleet.api.pool import DeletionPolicy, SmtpPoolSpec
 from smtpfleet.api.secret_names import certificate_secret, login_secret
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.cluster.client import Cluster
+from smtpfleet.cluster.errors import ClusterError
 from smtpfleet.cluster.events import About, EventRecorder
 from smtpfleet.cluster.kinds import CHILDREN, POOL, SECRET, Kind
 from smtpfleet.controller.agents import Agents, PoolKey, Target
@@ -27,12 +28,13 @@ from smtpfleet.controller.dkimkeys import made_keys
 from smtpfleet.controller.facts import (
     Children,
     balancer_pods,
+    deleted_at,
     is_paused,
     pool_facts,
     relay_pods,
     stored_status,
 )
-from smtpfleet.controller.hold import is_deleted, is_held, set_hold
+from smtpfleet.controller.hold import is_deleted, is_held, loses_children, set_hold
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
 from smtpfleet.controller.neighbours import neighbours
@@ -41,7 +43,7 @@ from smtpfleet.controller.selfsigned import current_pair
 from smtpfleet.controller.wanted import Live, Made, wanted
 from smtpfleet.controller.workqueue import Done
 from smtpfleet.domain import facts
-from smtpfleet.domain.deletion import deletion, farewell
+from smtpfleet.domain.deletion import deletion, farewell, goes_unseen
 from smtpfleet.domain.neighbours import Neighbour, certificates
 from smtpfleet.domain.plan import Plan, plan
 from smtpfleet.domain.status import report, unreadable, write_delay_s
@@ -57,6 +59,7 @@ WAIT_S: Final = 2.0
 """What goes by itself is looked at again after this time."""
 PROBLEM_S: Final = 20.0
 """What only a person can put right is looked at again after this time: objects of others are not watched."""
+_AT_ONCE: Final = Done(again_s=0.0)
 
 
 class Reconciler:
@@ -124,6 +127,9 @@ class Reconciler:
         pool = Pool(
             key[1], key[0], stored["metadata"]["uid"], spec, self._images, operator_namespace=self._namespace
         )
+        deleted = deleted_at(stored)
+        if deleted is not None and (loses_children(stored) or goes_unseen(spec, deleted, now=self._now())):
+            return await self._let_go(key, stored, pool)
         children = await self._children(key)
         balancers = _balancers(children) if spec.balancing.backups else []
         await self._agents.follow(key, [*_targets(children), *balancers])
@@ -142,8 +148,7 @@ class Reconciler:
         if not is_paused(stored):
             outcome = await self._carry_out(pool, seen, planned, children)
         done = await self._report(key, stored, seen, planned, outcome)
-        await self._hold_or_let_go(key, stored, seen, outcome)
-        return done
+        return done if await self._hold_or_let_go(key, stored, seen, outcome) else _AT_ONCE
 
     async def _children(self, key: PoolKey) -> Children:
         """All objects of the pool, by kind, as the API server has them now."""
@@ -228,27 +233,43 @@ class Reconciler:
         left_s = deletion(seen).left_s
         return Done(again_s=_again_s(outcome, wait_s, planned.health.again_s, sizing_s, left_s))
 
-    async def _hold_or_let_go(self, key: PoolKey, stored: Object, seen: facts.Pool, outcome: Outcome) -> None:
+    async def _hold_or_let_go(self, key: PoolKey, stored: Object, seen: facts.Pool, outcome: Outcome) -> bool:
+        """Returns whether it is held, or not, as it is to be; False: the pool changed meanwhile."""
         held = deletion(seen).held
         # Claims that are to go with the pool have its owner reference first: another cycle without a write says so.
         owned = seen.spec.deletion_policy is not DeletionPolicy.DELETE or not (
             outcome.writes or outcome.again
         )
         if held is is_held(stored) or not (held or owned):
-            return
+            return True
         if is_deleted(stored):
             await self._tell(key, stored, (farewell(seen),))
-        await set_hold(self._cluster, stored, held=held)
+        return await self._set_hold(stored, held=held)
+
+    async def _let_go(self, key: PoolKey, stored: Object, pool: Pool) -> Done:
+        """Let a deleted pool go, and tell what stays as far as it can be seen: nothing else may keep it here."""
+        try:
+            children = await self._children(key)
+        except ClusterError as error:
+            logger.warning("a pool goes unseen", extra={"pool": key[1], "reason": str(error)})
+        else:
+            known = pool_facts(pool, stored, children, lambda relay: self._agents.report(key, relay))
+            await self._tell(key, stored, (farewell(known),))
+        return Done() if await self._set_hold(stored, held=False) else _AT_ONCE
+
+    async def _set_hold(self, stored: Object, *, held: bool) -> bool:
         self._metrics.writes.inc()
+        return await set_hold(self._cluster, stored, held=held)
 
     async def _refuse(self, key: PoolKey, stored: Object, error: ValidationError) -> Done:
+        if is_deleted(stored):
+            # Nobody knows what it was to wait for; and telling that it cannot be read may be refused.
+            return Done() if await self._set_hold(stored, held=False) else _AT_ONCE
         previous = stored_status(stored)
         status = unreadable(previous, error, generation=stored["metadata"]["generation"], now=self._now())
         if status != previous:
             await self._write_status(key, stored, status)
             await self._tell(key, stored, notes(previous, status))
-        if is_deleted(stored):
-            await set_hold(self._cluster, stored, held=False)
         return Done()
 
     async def _write_status(self, key: PoolKey, stored: Object, status: SmtpPoolStatus) -> None:

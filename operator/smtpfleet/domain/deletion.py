@@ -3,14 +3,15 @@
 Only a pool with ``deletionPolicy: Drain`` waits (by a finalizer): its relays take no mail any more and deliver what
 they can, for at most ``drainTimeout`` from the moment of deletion. Then it goes, and what is left stays on its volumes.
 
-Guarantees: a pool with another policy never waits for the operator, also if the policy is changed while the pool waits;
-when the time is over it goes, whatever is or is not seen of its relays.
+Guarantees: a pool with another policy never waits for the operator, also if the policy is changed while the pool waits
+(to ``Delete``: as soon as its claims have an owner); when the time is over it goes, whatever is or is not seen of its
+relays.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from smtpfleet.api.pool import DeletionPolicy
+from smtpfleet.api.pool import DeletionPolicy, SmtpPoolSpec
 from smtpfleet.api.reasons import Reason
 from smtpfleet.api.values import duration_seconds
 from smtpfleet.domain.facts import Pool, Relay
@@ -31,9 +32,16 @@ def deletion(pool: Pool) -> Deletion:
     drains = pool.spec.deletion_policy is DeletionPolicy.DRAIN
     if pool.deleted_at is None:
         return Deletion(held=drains)
-    timeout = timedelta(seconds=duration_seconds(pool.spec.drain_timeout))
-    left_s = max(0.0, (pool.deleted_at + timeout - pool.seen_at).total_seconds())
+    left_s = _left_s(pool.spec, pool.deleted_at, pool.seen_at)
     return Deletion(held=drains and left_s > 0 and bool(_with_queue(pool)), left_s=left_s)
+
+
+def goes_unseen(spec: SmtpPoolSpec, deleted_at: datetime, *, now: datetime) -> bool:
+    """Whether a deleted pool goes at once, before anything is looked at or done for it that may fail.
+
+    With ``Delete`` its claims get an owner first; the time bounds that, too.
+    """
+    return spec.deletion_policy is DeletionPolicy.RETAIN or _left_s(spec, deleted_at, now) == 0.0
 
 
 def farewell(pool: Pool) -> Note:
@@ -45,6 +53,11 @@ def farewell(pool: Pool) -> Note:
         return Note(Severity.NORMAL, Reason.REMOVED, "all mail was delivered: nothing is kept", "Delete")
     message = f"mail stays on claims, and a pool of the same name delivers it: {_amounts(kept)}"
     return Note(Severity.WARNING, Reason.QUEUE_KEPT, message, "Delete")
+
+
+def _left_s(spec: SmtpPoolSpec, deleted_at: datetime, now: datetime) -> float:
+    timeout = timedelta(seconds=duration_seconds(spec.drain_timeout))
+    return max(0.0, (deleted_at + timeout - now).total_seconds())
 
 
 def _with_queue(pool: Pool) -> list[Relay]:

@@ -2,9 +2,9 @@
 
 Postfix counts maximal_queue_lifetime from the moment when a message came into *this* queue, and SMTP has no way to say
 when it came into the first one. But XFORWARD carries the id that it had there, through any number of hand-offs
-(``log_ident`` in the queue file), and a long queue id holds its time. So the deferred queue is looked through now and
-then, and what is overdue is marked with ``postsuper -e``: its next attempt returns it to its sender, with the reason
-why it waited.
+(``log_ident`` in the queue file), and a long queue id holds its time. So the queue is looked through now and then,
+and what is deferred and overdue is marked with ``postsuper -e``: its next attempt returns it to its sender, with the
+reason why it waited.
 
 Guarantees: a message lives no longer than queueLifetime, a fiftieth of it (an hour at most) and Postfix's own pause
 between two attempts; nothing is remembered, so a restart changes nothing; where nothing was handed over, nothing is
@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 _ROUNDS: Final = 50
 _LEAST_S, _MOST_S = 60.0, 3600.0
+_FIRST_S: Final = 10.0
+"""A fresh agent looks after so long: what was handed over before may be overdue already."""
+_ELSEWHERE: Final = ("incoming", "active", "hold", "deferred")
 _HEAD_BYTES: Final = 4096
 _IDENT: Final = b"log_ident="
 _ATTRIBUTE, _MESSAGE = ord("A"), ord("M")
@@ -55,23 +58,30 @@ def first_id(head: bytes) -> str:
     return ""
 
 
-def look(deferred: Path, *, now: float, lifetime_s: float) -> Found:
-    """Look through a deferred queue. ``now``: seconds since 1970."""
-    foreign, overdue = False, []
-    for path in files(deferred):
+def look(queue: Path, *, now: float, lifetime_s: float) -> Found:
+    """Look through a queue: what is overdue is only that which is deferred. ``now``: seconds since 1970."""
+    deferred = list(_foreign(queue / "deferred"))
+    overdue = []
+    for name, first in deferred:
+        born = arrival_s(first)
+        if born is not None and born + lifetime_s < now:
+            overdue.append(name)
+    # Files move meanwhile: in the order in which they mostly do so, and the first place once more at the end.
+    elsewhere = (each for name in _ELSEWHERE for each in _foreign(queue / name))
+    return Found(bool(deferred) or next(elsewhere, None) is not None, tuple(overdue))
+
+
+def _foreign(directory: Path) -> Iterator[tuple[str, str]]:
+    """Id here and first id of each message that siblings handed over."""
+    for path in files(directory):
         try:
             with open(path, "rb") as stream:
                 first = first_id(stream.read(_HEAD_BYTES))
         except FileNotFoundError:
             continue  # Postfix took it meanwhile
-        queue_id = path.rpartition("/")[2]
-        if not first or first == queue_id:
-            continue
-        foreign = True
-        born = arrival_s(first)
-        if born is not None and born + lifetime_s < now:
-            overdue.append(queue_id)
-    return Found(foreign, tuple(overdue))
+        name = path.rpartition("/")[2]
+        if first and first != name:
+            yield name, first
 
 
 class Expiry:
@@ -81,32 +91,37 @@ class Expiry:
         queue: Postfix's queue_directory.
         configuration: its config_directory.
         taken: how many messages siblings have handed over until now.
+        clock: seconds that only ever grow.
     """
 
     def __init__(
-        self, *, queue: Path, configuration: Path, children: Children, taken: Callable[[], int]
+        self,
+        *,
+        queue: Path,
+        configuration: Path,
+        children: Children,
+        taken: Callable[[], int],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue, self._configuration = queue, configuration
-        self._children, self._taken = children, taken
+        self._children, self._taken, self._clock = children, taken, clock
         self._foreign, self._seen = True, 0
-        self._looked_s = time.monotonic()
+        self._looked, self._looked_s = False, clock()
         self._task: asyncio.Task[None] | None = None
 
     def tend(self, *, lifetime_s: float) -> None:
         """Look whether something is overdue, if it is time and there may be something."""
-        pause_s = min(max(lifetime_s / _ROUNDS, _LEAST_S), _MOST_S)
+        pause_s = min(max(lifetime_s / _ROUNDS, _LEAST_S), _MOST_S) if self._looked else _FIRST_S
         busy = self._task is not None and not self._task.done()
-        if busy or time.monotonic() - self._looked_s < pause_s:
+        if busy or self._clock() - self._looked_s < pause_s:
             return
-        self._looked_s = time.monotonic()
+        self._looked, self._looked_s = True, self._clock()
         if self._foreign or self._taken() != self._seen:
             self._task = asyncio.create_task(self._expire(lifetime_s), name="expiry")
 
     async def _expire(self, lifetime_s: float) -> None:
         self._seen = self._taken()
-        found = await asyncio.to_thread(
-            look, self._queue / "deferred", now=time.time(), lifetime_s=lifetime_s
-        )
+        found = await asyncio.to_thread(look, self._queue, now=time.time(), lifetime_s=lifetime_s)
         self._foreign = found.foreign
         for start in range(0, len(found.overdue), _BATCH):
             ids = found.overdue[start : start + _BATCH]

@@ -69,11 +69,16 @@ class Siblings:
         return self._state.flush
 
     def lead(self, ways: Ways) -> Ways:
-        """The ways that hold now: past the ordinary ones while mail goes to siblings."""
-        if self._identity is None or not self._gives:
+        """The ways that hold now: past the ordinary ones while mail goes to siblings.
+
+        Only the route changes then: Postfix's master ends the processes of a service that leaves master.cf, and what
+        a sibling has just taken would be sent once more.
+        """
+        if self._identity is None:
             return ways
         services = (*ways.services, client(self._identity))
-        return replace(ways, services=services, siblings=self._addresses if self._state.to_siblings else ())
+        to_siblings = self._gives and self._state.to_siblings
+        return replace(ways, services=services, siblings=self._addresses if to_siblings else ())
 
     @property
     def door(self) -> Identity | None:
