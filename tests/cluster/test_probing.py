@@ -61,9 +61,9 @@ def earlier() -> list[Attempt]:
 
 
 @contextmanager
-def _load(stage: Stage, earlier: list[Attempt], *, seconds: float) -> Iterator[None]:
+def _load(stage: Stage, earlier: list[Attempt], *, seconds: float, rate: int = RATE) -> Iterator[None]:
     """Mail for so long; afterwards nothing of it may be missing, and clients have hardly noticed."""
-    load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=RATE, count=int(RATE * seconds)))
+    load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=int(rate * seconds)))
     try:
         yield
     finally:
@@ -185,27 +185,6 @@ def test_a_full_volume_ejects_its_relay_which_outlives_the_operator_and_ends_by_
     assert ("Normal", "Readmitted") in _events(stage, victim)
 
 
-def test_a_banner_that_takes_two_seconds_lowers_the_weight_and_ejects_nobody(
-    stage: Stage, earlier: list[Attempt]
-) -> None:
-    wait_until(lambda: _all(stage, "Serving", "ProbesPassed"), timeout_s=60)
-    victim = sorted(_entries(stage))[0]
-    try:
-        _exec(stage, victim, "postconf", "-e", "smtpd_client_restrictions=sleep 2")
-        _exec(stage, victim, "postfix", "reload")
-        wait_until(lambda: _in_state(stage, victim, "Degraded"), timeout_s=40)
-        assert _entries(stage)[victim]["reason"] == "ProbeSlow"
-        assert "mostly for the banner" in _entries(stage)[victim]["message"]
-        assert _weights(stage) == dict.fromkeys(_weights(stage), 100) | {victim: 50}
-        wait_until(lambda: _balancers_weigh(stage, victim, 50), timeout_s=20)
-        assert _condition(stage, "Ready")["status"] == "True"
-    finally:
-        _exec(stage, victim, "postconf", "-X", "smtpd_client_restrictions")
-        _exec(stage, victim, "postfix", "reload")
-    wait_until(lambda: _all(stage, "Serving", "ProbesPassed"), timeout_s=40)
-    assert set(_weights(stage).values()) == {100}
-
-
 def test_probes_that_fail_everywhere_change_nothing_and_the_condition_says_why(
     stage: Stage, earlier: list[Attempt]
 ) -> None:
@@ -254,9 +233,31 @@ def test_a_queue_manager_that_stands_still_ejects_its_relay_though_every_probe_p
     assert "canary" not in log
 
 
+def test_a_banner_that_takes_two_seconds_lowers_the_weight_and_ejects_nobody(
+    stage: Stage, earlier: list[Attempt]
+) -> None:
+    wait_until(lambda: _all(stage, "Serving", "ProbesPassed"), timeout_s=60)
+    victim = sorted(_entries(stage))[0]
+    try:
+        _exec(stage, victim, "postconf", "-e", "smtpd_client_restrictions=sleep 2")
+        _exec(stage, victim, "postfix", "reload")
+        wait_until(lambda: _in_state(stage, victim, "Degraded"), timeout_s=40)
+        assert _entries(stage)[victim]["reason"] == "ProbeSlow"
+        assert "mostly for the banner" in _entries(stage)[victim]["message"]
+        assert _weights(stage) == dict.fromkeys(_weights(stage), 100) | {victim: 50}
+        wait_until(lambda: _balancers_weigh(stage, victim, 50), timeout_s=20)
+        assert _condition(stage, "Ready")["status"] == "True"
+    finally:
+        _exec(stage, victim, "postconf", "-X", "smtpd_client_restrictions")
+        _exec(stage, victim, "postfix", "reload")
+    wait_until(lambda: _all(stage, "Serving", "ProbesPassed"), timeout_s=40)
+    assert set(_weights(stage).values()) == {100}
+
+
 def test_a_receiver_that_refuses_all_is_told_of_and_one_relay_that_it_refuses_alone_stands_out(
     stage: Stage, earlier: list[Attempt]
 ) -> None:
+    """After a test without mail, so that nothing of the last minute speaks for the relays."""
     wait_until(lambda: _all(stage, "Serving", "ProbesPassed"), timeout_s=60)
     victim = sorted(_entries(stage))[0]
 
@@ -264,7 +265,7 @@ def test_a_receiver_that_refuses_all_is_told_of_and_one_relay_that_it_refuses_al
         found = _condition(stage, "DeliveryReady")
         return "" if found["reason"] == "ReceiversFail" else f"{found}"
 
-    with _load(stage, earlier, seconds=75):
+    with _load(stage, earlier, seconds=45, rate=RATE // 2):
         stage.sink_mode(mode="tempfail")
         try:
             wait_until(receivers_fail, timeout_s=75)
