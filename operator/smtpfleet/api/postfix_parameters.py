@@ -53,6 +53,15 @@ OWNED_PREFIXES: Final = (
     "qmqpd_",
 )
 
+LEADS_ELSEWHERE: Final = frozenset(
+    """
+    always_bcc body_checks canonical_maps header_checks recipient_bcc_maps recipient_canonical_maps sender_bcc_maps
+    """.split()
+)
+"""Copies messages, or gives them other recipients, before their transport is looked up (checks: BCC, REDIRECT, FILTER).
+Whether a table does so to a canary cannot be known here, so where one of these is set there are no canaries.
+"""
+
 
 def is_owned(parameter: str) -> bool:
     """Whether the operator sets this main.cf parameter itself and refuses it in ``relay.postfix``."""

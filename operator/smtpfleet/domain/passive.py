@@ -13,6 +13,7 @@ from typing import Final
 from smtpfleet.api.agent_status import Deliveries, RelayStatus
 from smtpfleet.api.health import Health
 from smtpfleet.api.pool import SmtpPoolSpec
+from smtpfleet.api.postfix_parameters import LEADS_ELSEWHERE
 from smtpfleet.api.probes import CANARY_BYTES, CanaryReport, canary_clients
 from smtpfleet.api.reasons import Reason
 from smtpfleet.api.values import duration_seconds, size_bytes
@@ -156,11 +157,13 @@ def _away_s(canary: CanaryReport) -> float:
 def canary_interval_s(spec: SmtpPoolSpec) -> float:
     """How often relays get a canary; 0: never.
 
-    Only an address that no client can have may send them, and one must not be too large for the pool.
+    Only an address that no client can have may send them, one must not be too large for the pool, and nothing may copy
+    it or give it another recipient.
     """
     possible = (
         canary_clients(spec.submission.trusted_networks)
         and size_bytes(spec.submission.message_size_limit) >= CANARY_BYTES
+        and LEADS_ELSEWHERE.isdisjoint(spec.relay.postfix)
     )
     return duration_seconds(spec.health.canary_interval) if possible else 0.0
 

@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Final
 
 from aiosmtplib import SMTP
-from aiosmtplib.errors import SMTPException, SMTPResponseException
+from aiosmtplib.errors import SMTPException, SMTPRecipientRefused, SMTPResponseException
 from cryptography import x509
 
 from smtpfleet.api.names import SMTP_PORT
@@ -37,7 +37,6 @@ from smtpfleet.probing.proxyheader import proxy_header
 
 _ENHANCED: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3}) ")
 _TEXT_LIMIT: Final = 200
-_LASTING: Final = 500
 _Validity = tuple[datetime | None, datetime | None]
 
 
@@ -209,14 +208,14 @@ class _Dialogue:
         await smtp.ehlo()
 
     async def _hand_in(self, smtp: SMTP) -> None:
-        """The canary; a relay that does not take its address runs with another table, and is not to blame."""
+        """The canary; a relay that does not take its address, but took another, is not to blame: it runs with another
+        table, or the pool's own restrictions refuse the address.
+        """
         await smtp.mail("")
         try:
             await smtp.rcpt(CANARY)
-        except SMTPResponseException as error:
-            if error.code >= _LASTING:
-                return
-            raise
+        except SMTPRecipientRefused:
+            return
         await smtp.data(self._canary)
         self._handed_in = True
 

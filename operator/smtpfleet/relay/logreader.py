@@ -32,6 +32,7 @@ _SEVERITY: Final = re.compile(r"(?P<severity>warning|error|fatal|panic): ")
 _CHECK: Final = "postfix/check/"
 _CHECK_NOISE: Final = ("connect from ", "disconnect from ", "lost connection after ")
 _QUEUE_MANAGER: Final = "postfix/qmgr"
+_CANARY_CLIENT: Final = "postfix/lmtp"
 _SIGNER: Final = "opendkim"
 _SIGNED: Final = "DKIM-Signature field added ("
 _MILTER_REJECT: Final = "milter-reject: "
@@ -45,8 +46,8 @@ _CANCELLED: Final = ": removed (canceled)"
 _HANDED_IN: Final = re.compile(r" (?:data|bdat|auth)=| \w+=\d+/\d")
 """Of a session's last line: commands that no probe sends, or one that was refused."""
 _CANARY_BEGUN: Final = re.compile(rf"(?P<id>\w+): message-id=<[0-9a-f]{{32}}@{re.escape(CANARY_DOMAIN)}>")
-_CANARY_OUTCOME: Final = f": to=<{CANARY}>, "
-_CANARY_SENT: Final = ", status=sent ("
+_CANARY_OUTCOME: Final = re.compile(rf"\w+: to=<{re.escape(CANARY)}>, (?P<sent>[^(]*, status=sent \()?")
+"""What came of a canary: from the line's beginning, for receivers' replies stand in lines and may say anything."""
 _MESSAGE_ID: Final = "message-id="
 _CANARY_PASSED: Final = re.compile(
     r"disconnect from \S+ ehlo=[12](?: starttls=1)? mail=2 rcpt=2 data=1 rset=1 quit=1 commands=\d+"
@@ -158,7 +159,7 @@ class LogReader:
 
         Lines of different processes may come in any order, so some that do not name a canary are passed on.
         """
-        if _CANARY_OUTCOME in text and _CANARY_SENT in text:
+        if program == _CANARY_CLIENT and (came := _CANARY_OUTCOME.match(text)) and came["sent"]:
             self._canaries_delivered += 1
             return True
         if (begun := _CANARY_BEGUN.fullmatch(text)) and self._begun.pop(begun["id"], None) is not None:
@@ -198,7 +199,7 @@ class LogReader:
             self.signed += 1
         elif _MILTER_REJECT in text:
             self.milter_rejects += 1
-        if _CANARY_OUTCOME in text:
+        if _CANARY_OUTCOME.match(text):
             return
         status = _STATUS.search(text)
         if status is not None and status["why"] != _FROZEN:

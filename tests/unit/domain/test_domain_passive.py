@@ -16,6 +16,8 @@ from smtpfleet.api.agent_status import (
     ReceiverGroup,
 )
 from smtpfleet.api.health import Health
+from smtpfleet.api.pool import SmtpPoolSpec
+from smtpfleet.api.postfix_parameters import LEADS_ELSEWHERE
 from smtpfleet.api.probes import CanaryReport
 from smtpfleet.api.reasons import Reason
 from smtpfleet.domain.facts import Relay
@@ -25,6 +27,7 @@ from smtpfleet.domain.passive import (
     SLOW_REASONS,
     Siblings,
     alarm,
+    canary_interval_s,
     late_s,
     of_comparison,
     suspicious,
@@ -272,6 +275,20 @@ def test_worse_figures_are_never_a_lesser_finding(
 
 def _factor(finding: Finding | None) -> int:
     return finding.factor if finding else NOTICE
+
+
+def spec(postfix: dict[str, str]) -> SmtpPoolSpec:
+    submission = {"trustedNetworks": ["10.0.0.0/8"]}
+    return SmtpPoolSpec.model_validate({"submission": submission, "relay": {"postfix": postfix}})
+
+
+@pytest.mark.parametrize("parameter", sorted(LEADS_ELSEWHERE))
+def test_there_are_no_canaries_where_postfix_may_lead_them_out_of_the_pod(parameter: str) -> None:
+    assert canary_interval_s(spec({parameter: "x"})) == 0.0
+
+
+def test_other_parameters_leave_canaries_alone() -> None:
+    assert canary_interval_s(spec({})) == canary_interval_s(spec({"smtp_tls_loglevel": "1"})) == 30.0
 
 
 def test_a_canary_is_late_when_probes_would_have_ejected() -> None:

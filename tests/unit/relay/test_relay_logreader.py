@@ -268,6 +268,26 @@ def test_a_canary_that_waits_is_told_of_and_counts_nowhere() -> None:
     assert (dict(reader.deliveries), reader.recent.shown().deferred) == ({}, 0)
 
 
+@pytest.mark.parametrize("status", ["bounced", "sent"])
+def test_a_receivers_reply_makes_no_canary_of_a_message(status: str) -> None:
+    reader = _leaving_out()
+    reply = "550 x: to=<canary@canary.smtpfleet.invalid>, x, status=sent (x)"
+    for program in ("smtp", "lmtp"):
+        line = (
+            f"postfix/{program}[3]: 4dL0tB2222z4xk: to=<a@example.com>, relay=mx, status={status} ({reply})"
+        )
+        assert reader.read(PREFIX + line) is not None
+    reader.read(PREFIX + "postfix/qmgr[9]: 4dL0tB2222z4xk: removed")
+    assert (dict(reader.deliveries), reader.recent.finished_total) == ({status: 2}, 1)
+
+
+def test_a_canary_comes_back_by_lmtp_alone() -> None:
+    reader = _leaving_out()
+    assert reader.read(PREFIX + CANARY_LINES[-2].replace("postfix/lmtp", "postfix/smtp")) is not None
+    reader.read(PREFIX + f"postfix/qmgr[9]: {CANARY_ID}: removed")
+    assert (dict(reader.deliveries), reader.recent.finished_total) == ({}, 1)
+
+
 def test_what_a_client_hands_in_is_no_canary_whatever_it_is_called() -> None:
     reader = _leaving_out()
     lines = [text.replace(PROBE, CLIENT) for text in CANARY_LINES if "canary@" not in text]
