@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -217,7 +218,9 @@ def test_agents_and_haproxys_own_ports_speak_no_smtp(edge: Edge) -> None:
         assert not {"220", "250"} & set(answer.codes), name
 
 
-def test_only_balancers_and_probes_are_let_through_to_the_relays_ports_by_network_policy(edge: Edge) -> None:
+def test_only_the_pools_own_pods_and_probes_are_let_through_to_the_relays_by_network_policy(
+    edge: Edge,
+) -> None:
     """What stands against a forged PROXY header: Postfix believes it, whoever sends it."""
     policy = edge.stage.kube.get("networkpolicy", "outbound-relay", "-n", edge.stage.namespace)["spec"]
     assert policy["policyTypes"] == ["Ingress"]
@@ -227,14 +230,15 @@ def test_only_balancers_and_probes_are_let_through_to_the_relays_ports_by_networ
     assert relays, "there is somebody to protect"
 
 
-def _is_wide(rule: dict[str, object]) -> bool:
-    """Whether a rule lets in others than the pods of this pool's balancers, and the operator's, which probe."""
-    balancer = {"app.kubernetes.io/component": "balancer", "smtpfleet.io/pool": "outbound"}
+def _is_wide(rule: dict[str, Any]) -> bool:
+    """Whether a rule lets in others than balancers, relays where queues are handed over, and probes."""
+    component = "relay" if {port["port"] for port in rule["ports"]} == {names.HAND_OFF_PORT} else "balancer"
+    pool = {"app.kubernetes.io/component": component, "smtpfleet.io/pool": "outbound"}
     operator = {"app.kubernetes.io/component": "operator", "app.kubernetes.io/name": "smtpfleet"}
     peers = rule.get("from")
     if not isinstance(peers, list) or len(peers) != 1 or "podSelector" not in peers[0]:
         return True
-    wanted = operator if "namespaceSelector" in peers[0] else balancer
+    wanted = operator if "namespaceSelector" in peers[0] else pool
     return not wanted.items() <= peers[0]["podSelector"]["matchLabels"].items()
 
 
