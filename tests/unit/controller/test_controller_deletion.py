@@ -38,7 +38,7 @@ def _server(pool: Object, *, refused: frozenset[str] = frozenset()) -> Server:
 
 
 async def _cycle(server: Server, *, minutes: int = 5) -> Done:
-    async def silent(*_: Any) -> Any:
+    async def silent(*_: Any, **__: Any) -> Any:
         raise AgentError
 
     def nothing(*_: Any) -> None: ...

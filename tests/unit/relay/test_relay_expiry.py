@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpfleet.relay import expiry
 from smtpfleet.relay.children import Children, Result
 from smtpfleet.relay.expiry import Expiry, Found, first_id, look
-from smtpfleet.relay.queuescan import arrival_s
+from smtpfleet.relay.queuescan import arrival_s, files
 
 HERE = "4fxTs60qK0z1y"
 THERE = "4fxTs50qK0z1x"
@@ -107,7 +106,6 @@ def test_a_message_that_becomes_deferred_during_the_look_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     active = _store(tmp_path, HERE, _queue_file(), place="active")
-    files = expiry.files
 
     def moved_meanwhile(directory: Path) -> Iterable[str]:
         if directory.name == "active":
@@ -115,7 +113,7 @@ def test_a_message_that_becomes_deferred_during_the_look_is_known(
             active.unlink()
         return files(directory)
 
-    monkeypatch.setattr(expiry, "files", moved_meanwhile)
+    monkeypatch.setattr("smtpfleet.relay.expiry.files", moved_meanwhile)
     assert look(tmp_path, now=_born(), lifetime_s=DAY) == Found(foreign=True)
 
 
