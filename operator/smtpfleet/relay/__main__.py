@@ -5,42 +5,42 @@ import signal
 # Held back until the agent can obey it: to PID 1 a signal without a handler is lost, and the stop with it.
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
 
-import asyncio  # noqa: E402 - see above
-import logging  # noqa: E402
-import os  # noqa: E402
-import sys  # noqa: E402
-import time  # noqa: E402
-from concurrent.futures import ThreadPoolExecutor  # noqa: E402
-from contextlib import AsyncExitStack  # noqa: E402
-from pathlib import Path  # noqa: E402
+import asyncio
+import logging
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from pathlib import Path
 
-from smtpfleet import logs  # noqa: E402
-from smtpfleet.api import names  # noqa: E402
-from smtpfleet.api.probes import nobodys_addresses  # noqa: E402
-from smtpfleet.api.routing import RoutingTable  # noqa: E402
-from smtpfleet.feed import web  # noqa: E402
-from smtpfleet.feed.access import in_cluster  # noqa: E402
-from smtpfleet.feed.secrets import Seal  # noqa: E402
-from smtpfleet.feed.secretset import SecretSet  # noqa: E402
-from smtpfleet.feed.table import TableFollower  # noqa: E402
-from smtpfleet.relay import agentcheck, canary, incarnation, metrics, network, policy  # noqa: E402
-from smtpfleet.relay.agent import Agent  # noqa: E402
-from smtpfleet.relay.children import Children  # noqa: E402
-from smtpfleet.relay.expiry import Expiry  # noqa: E402
-from smtpfleet.relay.keystore import Keystore  # noqa: E402
-from smtpfleet.relay.logpump import LogPump  # noqa: E402
-from smtpfleet.relay.logreader import LogReader  # noqa: E402
-from smtpfleet.relay.mainconf import Host  # noqa: E402
-from smtpfleet.relay.outbound import Outbound  # noqa: E402
-from smtpfleet.relay.postfix import Postfix, mail_owner, prepare  # noqa: E402
-from smtpfleet.relay.rehearsal import rehearse  # noqa: E402
-from smtpfleet.relay.settings import Paths, Settings, SettingsError  # noqa: E402
-from smtpfleet.relay.siblings import Siblings  # noqa: E402
-from smtpfleet.relay.signing import Signing  # noqa: E402
-from smtpfleet.relay.tables import AcceptedTable  # noqa: E402
-from smtpfleet.relay.users import pools  # noqa: E402
-from smtpfleet.relay.users.book import UserBook  # noqa: E402
-from smtpfleet.relay.users.service import Users  # noqa: E402
+from smtpfleet import logs
+from smtpfleet.api import names
+from smtpfleet.api.probes import nobodys_addresses
+from smtpfleet.api.routing import RoutingTable
+from smtpfleet.feed import web
+from smtpfleet.feed.access import in_cluster
+from smtpfleet.feed.secrets import Seal
+from smtpfleet.feed.secretset import SecretSet
+from smtpfleet.feed.table import TableFollower
+from smtpfleet.relay import agentcheck, canary, incarnation, metrics, network, policy
+from smtpfleet.relay.agent import Agent
+from smtpfleet.relay.children import Children
+from smtpfleet.relay.expiry import Expiry
+from smtpfleet.relay.keystore import Keystore
+from smtpfleet.relay.logpump import LogPump
+from smtpfleet.relay.logreader import LogReader
+from smtpfleet.relay.mainconf import Host
+from smtpfleet.relay.outbound import Outbound
+from smtpfleet.relay.postfix import Postfix, mail_owner, prepare
+from smtpfleet.relay.rehearsal import rehearse
+from smtpfleet.relay.settings import Paths, Settings, SettingsError
+from smtpfleet.relay.siblings import Siblings
+from smtpfleet.relay.signing import Signing
+from smtpfleet.relay.tables import AcceptedTable
+from smtpfleet.relay.users import pools
+from smtpfleet.relay.users.book import UserBook
+from smtpfleet.relay.users.service import Users
 
 logger = logging.getLogger("smtpfleet.relay")
 
