@@ -21,6 +21,8 @@ RATE: Final = 200
 COUNT: Final = 2000
 FAULT_AT_S: Final = 3.0
 HANG_S: Final = 4.0
+LATE_S: Final = 1.0
+"""So long a busy node may leave a balancer without processor time, and no check of it calls a relay down."""
 OPERATOR_NAMESPACE: Final = "smtpfleet-system"
 
 
@@ -81,6 +83,23 @@ def _delete(component: str, *, force: bool) -> Callable[[Stage], list[Step]]:
     return steps
 
 
+def _delete_unheard(stage: Stage) -> list[Step]:
+    """One HAProxy of each balancer gets no processor time, as on a busy node; its twin polls on."""
+    late = [
+        faults.find_container(stage.kube, namespace=stage.namespace, pod=pod.name, container="haproxy-twin")
+        for pod in stage.pods("balancer")
+    ]
+
+    def each(act: Callable[[faults.Container], float]) -> Callable[[], float]:
+        return lambda: max([act(container) for container in late])
+
+    return [
+        Step(at_s=FAULT_AT_S, name="HAProxys are late", act=each(faults.stop)),
+        *_delete("relay", force=False)(stage),
+        Step(at_s=FAULT_AT_S + LATE_S, name="they go on", act=each(faults.resume)),
+    ]
+
+
 CASES: Final = (
     Case(
         name="relay killed (SIGKILL)", steps=_kill("relay", "relay"), errors_at_most=0.005, last_error_s=0.5
@@ -88,6 +107,9 @@ CASES: Final = (
     Case(name="relay hangs (SIGSTOP)", steps=_hang, errors_at_most=0.01, last_error_s=1.0),
     Case(
         name="relay pod deleted", steps=_delete("relay", force=False), errors_at_most=0.0, last_error_s=None
+    ),
+    Case(
+        name="relay pod deleted, HAProxys late", steps=_delete_unheard, errors_at_most=0.0, last_error_s=None
     ),
     Case(
         name="relay pod deleted by force",

@@ -151,5 +151,5 @@ def test_a_pool_that_is_scaled_again_and_again_without_waiting_loses_nothing(
         stage.sink_mode(mode="accept")
     finally:
         attempts = load.finish()
-    assert sum(attempt.acknowledged for attempt in attempts) > len(attempts) / 2, dict(reasons(attempts))
     _settle(stage, attempts, earlier, relays=1, duplicates=0)
+    assert dict(reasons(attempts)) == {}

@@ -78,7 +78,7 @@ backend {backend}
     tcp-check send "QUIT\\r\\n"
     default-server send-proxy-v2 check port {check_port} inter 200ms fastinter {again_ms}ms fall 1 rise 2
     default-server observe layer4 error-limit 3 on-error fastinter
-    default-server agent-check agent-port {agent_check_port} agent-inter 250ms
+    default-server agent-check agent-port {agent_check_port} agent-inter 250ms agent-send "${{{health_port}}}\\n"
 """
 _HERE: Final = Place()
 

@@ -21,33 +21,44 @@ def test_nobody_polls_means_nobody_has_to_be_told() -> None:
 
 def test_a_balancer_that_heard_ready_is_not_told_yet() -> None:
     polls = Polls()
-    polls.record("10.0.0.1", at_s=1.0, drain=True)
-    polls.record("10.0.0.2", at_s=1.1, drain=False)
+    polls.record(("10.0.0.1", b""), at_s=1.0, drain=True)
+    polls.record(("10.0.0.2", b""), at_s=1.1, drain=False)
     assert not polls.told(now_s=1.2)
 
 
 def test_every_balancer_that_heard_drain_is_told() -> None:
     polls = Polls()
-    polls.record("10.0.0.1", at_s=1.0, drain=False)
-    polls.record("10.0.0.1", at_s=1.25, drain=True)
+    polls.record(("10.0.0.1", b""), at_s=1.0, drain=False)
+    polls.record(("10.0.0.1", b""), at_s=1.25, drain=True)
     assert polls.told(now_s=1.3)
 
 
 def test_a_balancer_that_no_longer_polls_is_not_waited_for() -> None:
     polls = Polls()
-    polls.record("10.0.0.1", at_s=1.0, drain=False)
+    polls.record(("10.0.0.1", b""), at_s=1.0, drain=False)
     assert not polls.told(now_s=2.9)
     assert polls.told(now_s=3.0)
 
 
+def test_a_haproxy_whose_twin_heard_drain_is_not_told_by_that() -> None:
+    polls = Polls()
+    polls.record(("10.0.0.1", b"8081"), at_s=1.0, drain=False)
+    polls.record(("10.0.0.1", b"8082"), at_s=1.25, drain=True)
+    assert not polls.told(now_s=1.3)
+    polls.record(("10.0.0.1", b"8081"), at_s=1.9, drain=True)
+    assert polls.told(now_s=2.0)
+
+
+@pytest.mark.parametrize("name", [b"8081\n", b""], ids=["named", "of an earlier release"])
 @pytest.mark.parametrize(("draining", "line"), [(False, b"ready\n"), (True, b"drain\n")])
-async def test_a_poll_is_answered_with_one_line(draining: bool, line: bytes) -> None:
+async def test_a_poll_is_answered_with_one_line(draining: bool, line: bytes, name: bytes) -> None:
     polls = Polls()
     server = await agentcheck.serve(
         port=0, host="127.0.0.1", draining=lambda: draining, polls=polls, clock=lambda: 5.0
     )
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(name)
         assert await reader.read() == line
         writer.close()
     assert polls.told(now_s=5.0) is draining
