@@ -33,6 +33,8 @@ SPARE_FROM: Final = 0.5
 to be there."""
 TOLERANCE: Final = 0.1
 """So much of one relay's rate may be missing when one fails: as between two sizes of a HorizontalPodAutoscaler."""
+NOISE: Final = 0.1
+"""A steady load reads up to so much of itself higher or lower: as the tolerance of a HorizontalPodAutoscaler."""
 STEADY: Final = 0.2
 """A rate that is measured anew within this part of the one remembered is the same."""
 MEASURED_FOR_S: Final = 86400.0
@@ -189,7 +191,7 @@ def _advice(rules: Rules, rate: int, sight: Sight, size: int) -> Advice:
     refused = refuse(loads, before=sight.refused)
     held = Limit.SLOW_RECEIVER in limits or (refused and sum(load.backlog for load in loads) >= PUT_OFF)
     stays = sight.partial or held or (waiting and not rate)
-    most = max(least, size if stays else 0, _carrying(rate, sight.arrivals) + sight.out)
+    most = max(least, size if stays else 0, _carrying(rate, sight.arrivals, size - sight.out) + sight.out)
     why, troubles = _why(limits, sight, refused=refused, fewer=rules.bounded(most) < size)
     return Advice(least, most, why, troubles)
 
@@ -205,13 +207,18 @@ def _needed(rules: Rules, rate: int, loads: Collection[Load], waiting: int) -> i
     return math.ceil((taken_per_s + min(waiting, arrived) / rules.drain_s) / rate)
 
 
-def _carrying(rate: int, loads: Collection[Load]) -> int:
+def _carrying(rate: int, loads: Collection[Load], size: int) -> int:
     """Relays that carry what arrived in the last minute, also if one of them fails; 0 while it is not known what one
-    carries."""
+    carries.
+
+    Not fewer than ``size`` while a steady load may have asked for those, reading high then and low now.
+    """
     if not rate:
         return 0
     load = sum(load.taken for load in loads) / max(load.seconds for load in loads) / rate
-    return max(0, math.ceil(load - TOLERANCE)) + (load >= SPARE_FROM)
+    with_spare = max(0, math.ceil(load - TOLERANCE)) + (load >= SPARE_FROM)
+    asked = math.ceil(load * (1 + NOISE) / (1 - NOISE))
+    return max(with_spare, min(asked, size))
 
 
 def _why(limits: set[Limit], sight: Sight, *, refused: bool, fewer: bool) -> tuple[Reason, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from smtpfleet.api.autoscaling import MAX_RECOMMENDATIONS, Autoscaling, AutoscalingStatus
-from smtpfleet.domain.autoscaling import Rules, Sight, sizing
+from smtpfleet.domain.autoscaling import Pace, Rules, Sight, sizing
 from smtpfleet.domain.load import Load
 from smtpfleet.domain.scaling_memory import PARTS, Memory, Side
 from tests.unit.domain.sized import NOW, Sized, carrying, limited, named
@@ -42,6 +42,8 @@ _RULES = st.builds(
         for _ in range(2)
     ],
 )
+_HASTY = Rules(least=1, most=40, drain_s=60, up=Pace(0, 8, 1), down=Pace(0, 8, 1))
+"""No window hides what the rules would do at once."""
 _LOAD = st.builds(
     Load,
     backlog=st.integers(0, 50_000),
@@ -131,9 +133,12 @@ def test_an_outage_of_receivers_never_adds_a_relay(
 @given(
     rules=_RULES,
     rate=st.integers(1, 300),
-    needed=st.floats(0, 12),
+    needed=st.floats(0, 36),
     noise=st.lists(st.floats(-0.1, 0.1), min_size=200, max_size=200),
 )
+@example(rules=_HASTY, rate=1, needed=11.125, noise=[0.0] * 199 + [-0.09375])
+@example(rules=_HASTY, rate=1, needed=11.95, noise=[0.0] * 100 + [0.1] * 99 + [-0.1])
+@example(rules=_HASTY, rate=10, needed=29.5, noise=[0.0] * 100 + [0.1] * 99 + [-0.1])
 @settings(max_examples=60, deadline=None)
 def test_a_steady_load_never_flaps(rules: Rules, rate: int, needed: float, noise: list[float]) -> None:
     """With noise of a tenth, relays that are too few are the limit, and those that are enough send what arrives."""
