@@ -57,8 +57,6 @@ logger = logging.getLogger(__name__)
 _TICK_S: Final = 1.0
 _BUSY_TICK_S: Final = 0.1
 _SETTLED: Final = frozenset({Stage.SERVING, Stage.CLOSED})
-_SCAN_SHARE: Final = 50.0
-"""A scan of the queue is repeated at the earliest after so many times as long as it took."""
 _STALLED_S: Final = 15.0
 
 
@@ -385,8 +383,7 @@ class Agent:
         self._scan = await asyncio.to_thread(
             scan, self._host.paths.queue, since=self._postfix.started_at, memory=self._memory
         )
-        took_s = time.monotonic() - began_s
-        self._scan_due_s = began_s + max(_TICK_S, _SCAN_SHARE * took_s)
+        self._scan_due_s = began_s + self._scan.pause_s
 
     def _intake(self) -> Intake:
         """What may be shown now: open only while Postfix listens for clients."""

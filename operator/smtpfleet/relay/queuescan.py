@@ -16,7 +16,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +29,9 @@ _ORPHAN_S: Final = 3600.0
 """ipc_timeout of Postfix: a reception that wrote nothing for so long has no writer any more."""
 _SETTLED_NS: Final = 1_000_000_000
 """A directory that was changed so shortly before it was read may be changed again without a new time of change."""
+_SHARE: Final = 0.02
+"""Of one core, the most that scans take."""
+_PAUSE_S: Final = (1.0, 10.0)
 _DIRECTORIES: Final = ("maildrop", "deferred", "incoming", "active", "hold", "corrupt")
 
 
@@ -39,11 +42,20 @@ class QueueScan:
     Attributes:
         oldest_active_s: age of the oldest message in ``active``; 0: there is none.
         oldest_incoming_s: for how long the oldest complete message has been in ``incoming``.
+        cpu_s: processor time that it took. The time on the clock says nothing of its cost: on a busy machine most of it
+            is waiting, and a pause after that would leave the counts untrue for a minute.
     """
 
     counts: QueueCounts
     oldest_active_s: float = 0.0
     oldest_incoming_s: float = 0.0
+    cpu_s: float = 0.0
+
+    @property
+    def pause_s(self) -> float:
+        """From the begin of this scan to that of the next: a second, more in a huge queue."""
+        least, most = _PAUSE_S
+        return min(most, max(least, self.cpu_s / _SHARE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +93,21 @@ def scan(
     since: float = 0.0,
     memory: Memory | None = None,
     clock: Callable[[], float] = time.time,
+    cpu_clock: Callable[[], float] = time.thread_time,
 ) -> QueueScan:
     """Count the messages of a queue_directory; directories that are missing are empty.
 
     Args:
         since: when Postfix started (seconds since 1970): no half-received file older than that has a writer.
         memory: of the scans before.
+        clock: seconds since 1970.
+        cpu_clock: seconds that this thread has worked.
     """
-    now = clock()
-    first = _look(queue, _DIRECTORIES, memory or Memory(), now=now, since=since)
-    if first.counts.total:
-        return first
-    return _look(queue, reversed(_DIRECTORIES), Memory(), now=now, since=since)
+    now, began_s = clock(), cpu_clock()
+    found = _look(queue, _DIRECTORIES, memory or Memory(), now=now, since=since)
+    if not found.counts.total:
+        found = _look(queue, reversed(_DIRECTORIES), Memory(), now=now, since=since)
+    return replace(found, cpu_s=cpu_clock() - began_s)
 
 
 def arrival_s(queue_id: str) -> float | None:

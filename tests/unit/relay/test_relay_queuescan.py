@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from smtpfleet.relay.queuescan import Memory, arrival_s, deliveries, scan
+from smtpfleet.api.agent_status import QueueCounts
+from smtpfleet.relay.queuescan import Memory, QueueScan, arrival_s, deliveries, scan
 
 NOW = 1_700_000_000.0
 LONG_ID = "4SZ3kB2FLMzGpW1"
@@ -216,3 +217,16 @@ def test_how_long_the_queue_manager_leaves_a_message_alone_counts_from_when_it_w
     _age(queue / "incoming", NOW - 10)
     scan(queue, memory=memory, clock=lambda: NOW)
     assert scan(queue, memory=memory, clock=lambda: NOW + 3).oldest_incoming_s == pytest.approx(43)
+
+
+@pytest.mark.parametrize(("cpu_s", "pause_s"), [(0.0, 1.0), (0.01, 1.0), (0.022, 1.1), (0.2, 10.0), (3.0, 10.0)])
+def test_scans_take_a_fiftieth_of_a_core_and_are_never_older_than_ten_seconds(
+    cpu_s: float, pause_s: float
+) -> None:
+    assert QueueScan(QueueCounts(), cpu_s=cpu_s).pause_s == pytest.approx(pause_s)
+
+
+def test_waiting_for_the_processor_is_no_cost_of_a_scan(queue: Path) -> None:
+    """Else the counts of a relay on a busy machine would stand still for a minute."""
+    worked = iter([5.0, 5.01])
+    assert scan(queue, cpu_clock=lambda: next(worked)).cpu_s == pytest.approx(0.01)
