@@ -34,9 +34,10 @@ _BALANCE: Final[Mapping[BalancingMethod, tuple[str, ...]]] = {
     # Consistent: weights act at run time, and a relay less moves only its own clients.
     BalancingMethod.SOURCE_ADDRESS: ("balance source", "hash-type consistent"),
 }
-# A refused connection is redispatched at once; one that gets no answer in time, too, three times at most. A dead relay
-# is seen by its refusal, a hung one by a check without a banner, which takes it out of the rotation; its sessions are
-# closed by the script after the time of a second check: inter + timeout + fastinter + timeout in all.
+# A connection that is refused, or gets no answer in time, is redispatched at once; where there is nowhere else to go, a
+# client rather waits for some seconds than is turned away: relays that start their smtpds anew answer late.
+# A dead relay is seen by its refusal, a hung one by a check without a banner, which takes it out of the rotation; its
+# sessions are closed by the script after the time of a second check: inter + timeout + fastinter + timeout in all.
 # The check reads the banner only: that proves that an smtpd answers and costs one wake-up, so a busy machine does not
 # fail it. A full disk is seen by the relay's agent, which says so by its agent check.
 _TEMPLATE: Final = """\
@@ -52,7 +53,7 @@ defaults
     log global
     option dontlognull
     option redispatch 1
-    retries 3
+    retries 30
     timeout connect {connect_ms}ms
     timeout client 310s
     timeout server 310s

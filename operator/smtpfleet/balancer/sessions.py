@@ -9,9 +9,14 @@ later, when every connection that was on its way has either been made or has fai
 One failed check takes a relay out of the rotation; its sessions are closed only if no check passed until
 the script's delay was over. While more relays look down than up, it waits longer: that is rather a machine too busy to
 check than a fleet that hangs, and sessions that still work would be cut.
+
+A process that a reload replaced checks nothing any more, and what its last check said stays so for ever. There the
+script asks the relay itself, before it closes the sessions that such a process still has.
 """
 
 from typing import Final
+
+from smtpfleet.api.names import CHECK_PORT
 
 CHECK_AGAIN_MS: Final = 100
 """Pause after a failed check."""
@@ -40,6 +45,19 @@ local function more_down_than_up(proxy)
   return down > up
 end
 
+local function replaced()
+  return core.get_info()["Stopping"] == 1
+end
+
+local function greets(server)
+  local socket = core.tcp()
+  socket:settimeout({PANIC_MS} / 1000)
+  if not socket:connect(server:get_addr():match("^(.*):%d+$"), {CHECK_PORT}) then return false end
+  local banner = socket:receive("*l")
+  socket:close()
+  return banner ~= nil and banner:find("^220") ~= nil
+end
+
 core.event_sub({{"SERVER_DOWN"}}, function(event, data)
   local server = data.reference
   if server == nil then return end
@@ -51,7 +69,7 @@ core.event_sub({{"SERVER_DOWN"}}, function(event, data)
       core.msleep({_LOOK_MS})
       waited = waited + {_LOOK_MS}
     end
-    if status(server) == "DOWN" then
+    if status(server) == "DOWN" and not (replaced() and greets(server)) then
       server:shut_sess()
       core.log(core.notice, "Server " .. data.proxy_name .. "/" .. data.name .. " stays down: sessions closed.")
     end
