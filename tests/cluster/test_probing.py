@@ -1,44 +1,27 @@
 """Probes on a real cluster: a relay that refuses mail goes and returns by itself, and a wrong probe does no harm."""
 
-import json
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
 
-from mailcheck.checker import check
 from mailcheck.model import Attempt
-from mailcheck.timeline import reasons
-from scenario import faults
-from scenario.accounts import of_this_run
-from scenario.cluster import OPERATOR_NAMESPACE, Local
+from scenario.cluster import Local
 from scenario.kube import Object, wait_until
-from scenario.load import Load, Shape
 from scenario.stage import CLUSTER_NETWORKS, Stage
 from testbed.addons import SIZED_CLASS
 from testbed.handle import ClusterHandle
-from tests.cluster.operators import Space
+from tests.cluster import relays
 
 RELAYS = 3
 RATE = 60
-HEALTH = {
-    "interval": "4s",
-    "timeout": "3s",
-    "unhealthyThreshold": 2,
-    "healthyThreshold": 1,
-    "ejectionTime": "10s",
-    "canaryInterval": "8s",
-    "slowStart": "6s",
-}
-"""Short times, but none that a busy machine exceeds. A probe takes 2 s in one of the tests."""
 SPEC: Object = {
     "replicas": RELAYS,
     "submission": {"trustedNetworks": list(CLUSTER_NETWORKS), "messageSizeLimit": "1Mi"},
     "relay": {"storage": {"size": "64Mi", "storageClassName": SIZED_CLASS}},
-    "health": HEALTH,
+    "health": relays.HEALTH,
 }
 PROBES_ARE_REFUSED = {
     "smtpd_client_restrictions": "check_client_access inline:{{10.0.0.0 = 421 4.3.2 no probes}}"
@@ -51,100 +34,13 @@ def stage(local: Local) -> Iterator[Stage]:
     namespace = f"probing-{uuid4().hex[:6]}"
     with Stage(kube=local.kube, namespace=namespace, sink_image=local.images["sink"]) as stage:
         stage.pool(**SPEC)
-        wait_until(lambda: _all(stage, "Serving", "ProbesPassed"), timeout_s=60)
+        wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
         yield stage
 
 
 @pytest.fixture(scope="module")
 def earlier() -> list[Attempt]:
     return []
-
-
-@contextmanager
-def _load(stage: Stage, earlier: list[Attempt], *, seconds: float, rate: int = RATE) -> Iterator[None]:
-    """Mail for so long; afterwards nothing of it may be missing, and clients have hardly noticed."""
-    load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=int(rate * seconds)))
-    try:
-        yield
-    finally:
-        attempts = load.finish(timeout_s=seconds + 120)
-    arrivals = of_this_run(stage.wait_drained(attempts), earlier)
-    earlier.extend(attempts)
-    assert check(attempts, arrivals).ok
-    errors = [attempt for attempt in attempts if not attempt.acknowledged]
-    assert len(errors) <= len(attempts) / 50, dict(reasons(attempts))
-
-
-def _entries(stage: Stage) -> dict[str, Object]:
-    return Space(stage.kube, stage.namespace).entries()
-
-
-def _condition(stage: Stage, kind: str) -> Object:
-    return Space(stage.kube, stage.namespace).condition(kind)
-
-
-def _all(stage: Stage, state: str, reason: str) -> str:
-    entries = _entries(stage)
-    wrong = {name: e for name, e in entries.items() if (e["state"], e["reason"]) != (state, reason)}
-    return f"{wrong}" if wrong or len(entries) < RELAYS else ""
-
-
-def _in_state(stage: Stage, relay: str, state: str) -> str:
-    entry = _entries(stage)[relay]
-    return "" if entry["state"] == state else f"{entry}"
-
-
-def _weights(stage: Stage) -> dict[str, int]:
-    """As the agents read them."""
-    data = stage.kube.get("configmap", "outbound-routing", "-n", stage.namespace)["data"]
-    return {relay["name"]: relay["weight"] for relay in json.loads(data["routing.json"])["relays"]}
-
-
-def _balancers_weigh(stage: Stage, relay: str, weight: int) -> str:
-    """Empty once every balancer's HAProxy has this weight."""
-    for pod in stage.pods("balancer"):
-        servers = {server["name"]: server for server in stage.balancer_status(pod.name)["servers"]}
-        if servers[relay]["weight"] != weight:
-            return f"{pod.name}: {servers[relay]}"
-    return ""
-
-
-def _exec(stage: Stage, relay: str, *command: str) -> None:
-    pod = next(pod for pod in stage.pods("relay") if pod.relay == relay)
-    stage.kube.run("exec", "-n", stage.namespace, pod.name, "--", *command)
-
-
-def _signal(stage: Stage, relay: str, program: str, signal: str) -> None:
-    """To a process of a relay's Postfix alone."""
-    is_it = f'read -r name < "$each/comm" && [ "$name" = {program} ]'
-    find = f'for each in /proc/[0-9]*; do {is_it} && echo "${{each#/proc/}}"; done'
-    _exec(stage, relay, "sh", "-c", f"kill -{signal} $({find})")
-
-
-def _address(stage: Stage, relay: str) -> str:
-    return next(pod.address for pod in stage.pods("relay") if pod.relay == relay)
-
-
-def _events(stage: Stage, relay: str) -> set[tuple[str, str]]:
-    found = stage.kube.items("events.events.k8s.io", "-n", stage.namespace)
-    return {(event["type"], event["reason"]) for event in found if relay in event.get("note", "")}
-
-
-def _kill_the_leader(stage: Stage) -> str:
-    """SIGKILL the operator at work; returns whom the Lease named."""
-    lease = stage.kube.get("lease", "smtpfleet", "-n", OPERATOR_NAMESPACE)
-    holder = str(lease["spec"]["holderIdentity"])
-    pod = holder.rpartition("_")[0]
-    faults.kill(
-        faults.find_container(stage.kube, namespace=OPERATOR_NAMESPACE, pod=pod, container="operator")
-    )
-    return holder
-
-
-def _another_leads(stage: Stage, before: str) -> str:
-    lease = stage.kube.get("lease", "smtpfleet", "-n", OPERATOR_NAMESPACE)
-    holder = lease["spec"].get("holderIdentity") or ""
-    return "" if holder and holder != before else f"the lease names {holder!r}"
 
 
 def test_probes_leave_no_trace_in_the_log_of_a_relay(stage: Stage) -> None:
@@ -156,77 +52,77 @@ def test_probes_leave_no_trace_in_the_log_of_a_relay(stage: Stage) -> None:
 def test_a_full_volume_ejects_its_relay_which_outlives_the_operator_and_ends_by_itself(
     stage: Stage, earlier: list[Attempt], cluster: ClusterHandle
 ) -> None:
-    victim = sorted(_entries(stage))[1]
+    victim = sorted(relays.entries(stage))[1]
     claim = f"{stage.namespace}/{victim}"
-    with _load(stage, earlier, seconds=20):
+    with relays.under_load(stage, earlier, seconds=20, rate=RATE):
         cluster.volume("fill", claim)
         try:
-            wait_until(lambda: _in_state(stage, victim, "Ejected"), timeout_s=40)
-            out = _entries(stage)[victim]
+            wait_until(lambda: relays.in_state(stage, victim, "Ejected"), timeout_s=40)
+            out = relays.entries(stage)[victim]
             assert (out["reason"], out["weight"], out["ejections"]) == ("SenderRefused", 0, 1)
             assert re.match(r"answer to MAIL: 452 4\.3\.1 ", out["message"])
-            assert _weights(stage)[victim] == 0
-            wait_until(lambda: _balancers_weigh(stage, victim, 0), timeout_s=20)
-            assert _condition(stage, "ProbesHealthy")["reason"] == "RelaysEjected"
-            assert _condition(stage, "Available")["status"] == "True"
-            assert victim in _condition(stage, "Ready")["message"]
-            assert ("Warning", "SenderRefused") in _events(stage, victim)
-            before = _kill_the_leader(stage)
-            wait_until(lambda: _another_leads(stage, before), timeout_s=60)
+            assert relays.weights(stage)[victim] == 0
+            wait_until(lambda: relays.balancers_weigh(stage, victim, 0), timeout_s=20)
+            assert relays.condition(stage, "ProbesHealthy")["reason"] == "RelaysEjected"
+            assert relays.condition(stage, "Available")["status"] == "True"
+            assert victim in relays.condition(stage, "Ready")["message"]
+            assert ("Warning", "SenderRefused") in relays.events(stage, victim)
+            before = relays.kill_the_leader(stage)
+            wait_until(lambda: relays.another_leads(stage, before), timeout_s=60)
             time.sleep(6)  # one interval: the new operator has probed and judged every relay
-            assert _entries(stage)[victim] == out | {"backlog": _entries(stage)[victim]["backlog"],
-                                                     "deferred": _entries(stage)[victim]["deferred"]}  # fmt: skip
+            assert relays.entries(stage)[victim] == out | {"backlog": relays.entries(stage)[victim]["backlog"],
+                                                     "deferred": relays.entries(stage)[victim]["deferred"]}  # fmt: skip
         finally:
             cluster.volume("free", claim)
-        wait_until(lambda: _in_state(stage, victim, "SlowStart"), timeout_s=40)
-        assert _weights(stage)[victim] < 100
-        wait_until(lambda: _in_state(stage, victim, "Serving"), timeout_s=40)
-        assert _weights(stage)[victim] == 100
-    assert ("Normal", "Readmitted") in _events(stage, victim)
+        wait_until(lambda: relays.in_state(stage, victim, "SlowStart"), timeout_s=40)
+        assert relays.weights(stage)[victim] < 100
+        wait_until(lambda: relays.in_state(stage, victim, "Serving"), timeout_s=40)
+        assert relays.weights(stage)[victim] == 100
+    assert ("Normal", "Readmitted") in relays.events(stage, victim)
 
 
 def test_probes_that_fail_everywhere_change_nothing_and_the_condition_says_why(
     stage: Stage, earlier: list[Attempt]
 ) -> None:
-    wait_until(lambda: _all(stage, "Serving", "ProbesPassed"), timeout_s=60)
-    with _load(stage, earlier, seconds=20):
+    wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
+    with relays.under_load(stage, earlier, seconds=20, rate=RATE):
         relay = SPEC["relay"] | {"postfix": PROBES_ARE_REFUSED}
         stage.apply_pool(**(SPEC | {"relay": relay}))
 
         def seen() -> str:
-            found = _condition(stage, "ProbesHealthy")
+            found = relays.condition(stage, "ProbesHealthy")
             told = found["status"] == "False" and f"{RELAYS} of {RELAYS} relays look bad" in found["message"]
             return "" if told else f"{found}"
 
         wait_until(seen, timeout_s=40)
-        found = _condition(stage, "ProbesHealthy")
+        found = relays.condition(stage, "ProbesHealthy")
         assert found["reason"] == "TooManyUnhealthy"
         assert "421 4.3.2" in found["message"]
         time.sleep(9)  # two intervals more: nobody goes later either
-        assert {entry["state"] for entry in _entries(stage).values()} == {"Serving"}
-        assert set(_weights(stage).values()) == {100}
-        assert _condition(stage, "Ready")["status"] == "True"
+        assert {entry["state"] for entry in relays.entries(stage).values()} == {"Serving"}
+        assert set(relays.weights(stage).values()) == {100}
+        assert relays.condition(stage, "Ready")["status"] == "True"
         stage.apply_pool(**SPEC)
-        wait_until(lambda: _all(stage, "Serving", "ProbesPassed"), timeout_s=40)
-        assert _condition(stage, "ProbesHealthy")["status"] == "True"
+        wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=40)
+        assert relays.condition(stage, "ProbesHealthy")["status"] == "True"
 
 
 def test_a_queue_manager_that_stands_still_ejects_its_relay_though_every_probe_passes(
     stage: Stage, earlier: list[Attempt]
 ) -> None:
-    wait_until(lambda: _all(stage, "Serving", "ProbesPassed"), timeout_s=60)
-    victim = sorted(_entries(stage))[2]
-    with _load(stage, earlier, seconds=20):
-        _signal(stage, victim, "qmgr", "STOP")
+    wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
+    victim = sorted(relays.entries(stage))[2]
+    with relays.under_load(stage, earlier, seconds=20, rate=RATE):
+        relays.signal_program(stage, victim, "qmgr", "STOP")
         try:
-            wait_until(lambda: _in_state(stage, victim, "Ejected"), timeout_s=60)
-            out = _entries(stage)[victim]
+            wait_until(lambda: relays.in_state(stage, victim, "Ejected"), timeout_s=60)
+            out = relays.entries(stage)[victim]
             assert out["reason"] in {"CanaryLate", "QueueStuck"}
-            assert {e["state"] for name, e in _entries(stage).items() if name != victim} == {"Serving"}
-            assert ("Warning", out["reason"]) in _events(stage, victim)
+            assert {e["state"] for name, e in relays.entries(stage).items() if name != victim} == {"Serving"}
+            assert ("Warning", out["reason"]) in relays.events(stage, victim)
         finally:
-            _signal(stage, victim, "qmgr", "CONT")
-        wait_until(lambda: _in_state(stage, victim, "Serving"), timeout_s=60)
+            relays.signal_program(stage, victim, "qmgr", "CONT")
+        wait_until(lambda: relays.in_state(stage, victim, "Serving"), timeout_s=60)
     log = stage.kube.run(
         "logs", "-n", stage.namespace, next(p.name for p in stage.pods("relay") if p.relay == victim)
     )
@@ -236,49 +132,49 @@ def test_a_queue_manager_that_stands_still_ejects_its_relay_though_every_probe_p
 def test_a_banner_that_takes_two_seconds_lowers_the_weight_and_ejects_nobody(
     stage: Stage, earlier: list[Attempt]
 ) -> None:
-    wait_until(lambda: _all(stage, "Serving", "ProbesPassed"), timeout_s=60)
-    victim = sorted(_entries(stage))[0]
+    wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
+    victim = sorted(relays.entries(stage))[0]
     try:
-        _exec(stage, victim, "postconf", "-e", "smtpd_client_restrictions=sleep 2")
-        _exec(stage, victim, "postfix", "reload")
-        wait_until(lambda: _in_state(stage, victim, "Degraded"), timeout_s=40)
-        assert _entries(stage)[victim]["reason"] == "ProbeSlow"
-        assert "mostly for the banner" in _entries(stage)[victim]["message"]
-        assert _weights(stage) == dict.fromkeys(_weights(stage), 100) | {victim: 50}
-        wait_until(lambda: _balancers_weigh(stage, victim, 50), timeout_s=20)
-        assert _condition(stage, "Ready")["status"] == "True"
+        relays.execute(stage, victim, "postconf", "-e", "smtpd_client_restrictions=sleep 2")
+        relays.execute(stage, victim, "postfix", "reload")
+        wait_until(lambda: relays.in_state(stage, victim, "Degraded"), timeout_s=40)
+        assert relays.entries(stage)[victim]["reason"] == "ProbeSlow"
+        assert "mostly for the banner" in relays.entries(stage)[victim]["message"]
+        assert relays.weights(stage) == dict.fromkeys(relays.weights(stage), 100) | {victim: 50}
+        wait_until(lambda: relays.balancers_weigh(stage, victim, 50), timeout_s=20)
+        assert relays.condition(stage, "Ready")["status"] == "True"
     finally:
-        _exec(stage, victim, "postconf", "-X", "smtpd_client_restrictions")
-        _exec(stage, victim, "postfix", "reload")
-    wait_until(lambda: _all(stage, "Serving", "ProbesPassed"), timeout_s=40)
-    assert set(_weights(stage).values()) == {100}
+        relays.execute(stage, victim, "postconf", "-X", "smtpd_client_restrictions")
+        relays.execute(stage, victim, "postfix", "reload")
+    wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=40)
+    assert set(relays.weights(stage).values()) == {100}
 
 
 def test_a_receiver_that_refuses_all_is_told_of_and_one_relay_that_it_refuses_alone_stands_out(
     stage: Stage, earlier: list[Attempt]
 ) -> None:
     """After a test without mail, so that nothing of the last minute speaks for the relays."""
-    wait_until(lambda: _all(stage, "Serving", "ProbesPassed"), timeout_s=60)
-    victim = sorted(_entries(stage))[0]
+    wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
+    victim = sorted(relays.entries(stage))[0]
 
     def receivers_fail() -> str:
-        found = _condition(stage, "DeliveryReady")
+        found = relays.condition(stage, "DeliveryReady")
         return "" if found["reason"] == "ReceiversFail" else f"{found}"
 
-    with _load(stage, earlier, seconds=45, rate=RATE // 2):
+    with relays.under_load(stage, earlier, seconds=45, rate=RATE // 2):
         stage.sink_mode(mode="tempfail")
         try:
             wait_until(receivers_fail, timeout_s=75)
-            assert {entry["state"] for entry in _entries(stage).values()} == {"Serving"}
-            stage.sink_mode(mode="tempfail", client=_address(stage, victim))
-            wait_until(lambda: _in_state(stage, victim, "Degraded"), timeout_s=40)
-            assert _entries(stage)[victim]["reason"] == "DeliveriesWorse"
-            assert _entries(stage)[victim]["message"].endswith("mostly RemoteTemporary (rcpt)")
-            assert _weights(stage) == dict.fromkeys(_weights(stage), 100) | {victim: 50}
-            wait_until(lambda: _in_state(stage, victim, "Ejected"), timeout_s=60)
-            assert _entries(stage)[victim]["reason"] == "DeliveriesFail"
-            assert {e["state"] for name, e in _entries(stage).items() if name != victim} == {"Serving"}
+            assert {entry["state"] for entry in relays.entries(stage).values()} == {"Serving"}
+            stage.sink_mode(mode="tempfail", client=relays.address(stage, victim))
+            wait_until(lambda: relays.in_state(stage, victim, "Degraded"), timeout_s=40)
+            assert relays.entries(stage)[victim]["reason"] == "DeliveriesWorse"
+            assert relays.entries(stage)[victim]["message"].endswith("mostly RemoteTemporary (rcpt)")
+            assert relays.weights(stage) == dict.fromkeys(relays.weights(stage), 100) | {victim: 50}
+            wait_until(lambda: relays.in_state(stage, victim, "Ejected"), timeout_s=60)
+            assert relays.entries(stage)[victim]["reason"] == "DeliveriesFail"
+            assert {e["state"] for name, e in relays.entries(stage).items() if name != victim} == {"Serving"}
         finally:
             stage.sink_mode(mode="accept")
         for pod in stage.pods("relay"):
-            _exec(stage, pod.relay, "postqueue", "-f")
+            relays.execute(stage, pod.relay, "postqueue", "-f")

@@ -219,7 +219,9 @@ def test_how_long_the_queue_manager_leaves_a_message_alone_counts_from_when_it_w
     assert scan(queue, memory=memory, clock=lambda: NOW + 3).oldest_incoming_s == pytest.approx(43)
 
 
-@pytest.mark.parametrize(("cpu_s", "pause_s"), [(0.0, 1.0), (0.01, 1.0), (0.022, 1.1), (0.2, 10.0), (3.0, 10.0)])
+@pytest.mark.parametrize(
+    ("cpu_s", "pause_s"), [(0.0, 1.0), (0.01, 1.0), (0.022, 1.1), (0.2, 10.0), (3.0, 10.0)]
+)
 def test_scans_take_a_fiftieth_of_a_core_and_are_never_older_than_ten_seconds(
     cpu_s: float, pause_s: float
 ) -> None:

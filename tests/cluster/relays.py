@@ -1,0 +1,122 @@
+"""The relays of a pool as its status, its balancers and its pods show them, and mail that passes meanwhile."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mailcheck.checker import check
+from mailcheck.model import Attempt
+from mailcheck.timeline import reasons
+from scenario import faults
+from scenario.accounts import of_this_run
+from scenario.cluster import OPERATOR_NAMESPACE
+from scenario.kube import Object
+from scenario.load import Load, Shape
+from scenario.stage import Stage
+from tests.cluster.operators import Space
+
+HEALTH = {
+    "interval": "4s",
+    "timeout": "3s",
+    "unhealthyThreshold": 2,
+    "healthyThreshold": 1,
+    "ejectionTime": "10s",
+    "canaryInterval": "8s",
+    "slowStart": "6s",
+}
+"""Short times, but none that a busy machine exceeds. A probe takes 2 s in one of the tests."""
+
+
+@contextmanager
+def under_load(stage: Stage, earlier: list[Attempt], *, seconds: float, rate: int) -> Iterator[None]:
+    """Mail for so long; afterwards nothing of it may be missing, and clients have hardly noticed."""
+    load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=int(rate * seconds)))
+    try:
+        yield
+    finally:
+        attempts = load.finish(timeout_s=seconds + 120)
+    arrivals = of_this_run(stage.wait_drained(attempts), earlier)
+    earlier.extend(attempts)
+    assert check(attempts, arrivals).ok
+    errors = [attempt for attempt in attempts if not attempt.acknowledged]
+    assert len(errors) <= len(attempts) / 50, dict(reasons(attempts))
+
+
+def entries(stage: Stage) -> dict[str, Object]:
+    """The relays of the status, by name."""
+    return Space(stage.kube, stage.namespace).entries()
+
+
+def condition(stage: Stage, kind: str) -> Object:
+    """A condition of the pool; empty if it is not there."""
+    return Space(stage.kube, stage.namespace).condition(kind)
+
+
+def all_are(stage: Stage, state: str, reason: str) -> str:
+    """Empty once all relays are in this state for this reason."""
+    found = entries(stage)
+    wrong = {name: e for name, e in found.items() if (e["state"], e["reason"]) != (state, reason)}
+    return f"{wrong}" if wrong or not found else ""
+
+
+def in_state(stage: Stage, relay: str, state: str) -> str:
+    """Empty once the relay is in this state."""
+    entry = entries(stage)[relay]
+    return "" if entry["state"] == state else f"{entry}"
+
+
+def weights(stage: Stage) -> dict[str, int]:
+    """As the agents read them."""
+    data = stage.kube.get("configmap", "outbound-routing", "-n", stage.namespace)["data"]
+    return {relay["name"]: relay["weight"] for relay in json.loads(data["routing.json"])["relays"]}
+
+
+def balancers_weigh(stage: Stage, relay: str, weight: int) -> str:
+    """Empty once every balancer's HAProxy has this weight."""
+    for pod in stage.pods("balancer"):
+        servers = {server["name"]: server for server in stage.balancer_status(pod.name)["servers"]}
+        if servers[relay]["weight"] != weight:
+            return f"{pod.name}: {servers[relay]}"
+    return ""
+
+
+def execute(stage: Stage, relay: str, *command: str) -> None:
+    """Run a program in a relay's container."""
+    pod = next(pod for pod in stage.pods("relay") if pod.relay == relay)
+    stage.kube.run("exec", "-n", stage.namespace, pod.name, "--", *command)
+
+
+def signal_program(stage: Stage, relay: str, program: str, signal: str) -> None:
+    """To a process of a relay's Postfix alone."""
+    is_it = f'read -r name < "$each/comm" && [ "$name" = {program} ]'
+    find = f'for each in /proc/[0-9]*; do {is_it} && echo "${{each#/proc/}}"; done'
+    execute(stage, relay, "sh", "-c", f"kill -{signal} $({find})")
+
+
+def address(stage: Stage, relay: str) -> str:
+    """The address of a relay's pod."""
+    return next(pod.address for pod in stage.pods("relay") if pod.relay == relay)
+
+
+def events(stage: Stage, relay: str) -> set[tuple[str, str]]:
+    """Type and reason of the Events that name a relay."""
+    found = stage.kube.items("events.events.k8s.io", "-n", stage.namespace)
+    return {(event["type"], event["reason"]) for event in found if relay in event.get("note", "")}
+
+
+def kill_the_leader(stage: Stage) -> str:
+    """SIGKILL the operator at work; returns whom the Lease named."""
+    lease = stage.kube.get("lease", "smtpfleet", "-n", OPERATOR_NAMESPACE)
+    holder = str(lease["spec"]["holderIdentity"])
+    pod = holder.rpartition("_")[0]
+    faults.kill(
+        faults.find_container(stage.kube, namespace=OPERATOR_NAMESPACE, pod=pod, container="operator")
+    )
+    return holder
+
+
+def another_leads(stage: Stage, before: str) -> str:
+    """Empty once the Lease names another operator."""
+    lease = stage.kube.get("lease", "smtpfleet", "-n", OPERATOR_NAMESPACE)
+    holder = lease["spec"].get("holderIdentity") or ""
+    return "" if holder and holder != before else f"the lease names {holder!r}"
