@@ -1,0 +1,124 @@
+"""Faults of one relay of three under load, as its probes see them: it goes with the right reason and comes back.
+
+What acknowledged mail is owed is insisted on in each.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import uuid4
+
+import pytest
+
+from bench import failover
+from mailcheck.model import Attempt
+from scenario.cluster import Local
+from scenario.kube import wait_until
+from scenario.stage import Stage
+from tests.cluster import relays
+
+RELAYS = 3
+RATE = 100
+PROBES = "10.0.0.0"
+"""Whom probes claim to be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """A parameter that breaks one relay's Postfix.
+
+    Attributes:
+        reason: of the ejection.
+        says: begin of its message.
+        errors_at_most: share of the clients' messages: what they are told before the relay is out.
+    """
+
+    name: str
+    parameter: str
+    value: str
+    reason: str
+    says: str
+    errors_at_most: float
+
+
+BROKEN = (
+    Broken(
+        name="421 to everybody",
+        parameter="smtpd_client_restrictions",
+        value="check_client_access static:{421 4.3.2 closed}",
+        reason="BannerFailed",
+        says="banner: 421 4.3.2",
+        errors_at_most=0.4,
+    ),
+    Broken(
+        name="454 at STARTTLS",
+        parameter="smtpd_tls_chain_files",
+        value="/dev/null",
+        reason="StartTlsFailed",
+        says="answer to STARTTLS: 454 4.7.0",
+        errors_at_most=0.0,
+    ),
+    Broken(
+        name="550 for the probe",
+        parameter="smtpd_sender_restrictions",
+        value=f"check_client_access inline:{{{{{PROBES} = 550 5.7.1 no probes}}}}",
+        reason="SenderRefused",
+        says="answer to MAIL: 550 5.7.1",
+        errors_at_most=0.0,
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def stage(local: Local) -> Iterator[Stage]:
+    namespace = f"faulty-{uuid4().hex[:6]}"
+    with Stage(kube=local.kube, namespace=namespace, sink_image=local.images["sink"]) as stage:
+        stage.pool(replicas=RELAYS, health=relays.HEALTH)
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def earlier() -> list[Attempt]:
+    return []
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.name)
+def test_a_relay_that_answers_wrong_is_ejected_for_it_and_comes_back(
+    stage: Stage, earlier: list[Attempt], broken: Broken
+) -> None:
+    wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=90)
+    victim = sorted(relays.entries(stage))[1]
+    with relays.under_load(stage, earlier, seconds=30, rate=RATE, errors_at_most=broken.errors_at_most):
+        before = relays.execute(stage, victim, "postconf", "-h", broken.parameter).strip()
+        _set(stage, victim, broken.parameter, broken.value)
+        try:
+            wait_until(lambda: relays.in_state(stage, victim, "Ejected"), timeout_s=40)
+            out = relays.entries(stage)[victim]
+            assert (out["reason"], out["message"][: len(broken.says)]) == (broken.reason, broken.says)
+            others = {e["state"] for name, e in relays.entries(stage).items() if name != victim}
+            assert others == {"Serving"}
+        finally:
+            _set(stage, victim, broken.parameter, before)
+        wait_until(lambda: relays.in_state(stage, victim, "Serving"), timeout_s=60)
+
+
+def _set(stage: Stage, relay: str, parameter: str, value: str) -> None:
+    """In one relay alone, and only until its agent writes the configuration anew."""
+    relays.execute(stage, relay, "postconf", "-e", f"{parameter}={value}")
+    relays.execute(stage, relay, "postfix", "reload")
+
+
+def test_postfix_alone_is_killed_and_runs_again(stage: Stage, earlier: list[Attempt]) -> None:
+    """Its master, of one relay; the agent lives on. No longer than a second does a client notice."""
+    failover.settle(stage, relays=RELAYS)
+    victim = sorted(relays.entries(stage))[2]
+    with relays.under_load(stage, earlier, seconds=15, rate=RATE, errors_at_most=0.005):
+        relays.signal_program(stage, victim, "master", "KILL")
+        wait_until(lambda: _restarted(stage, victim), timeout_s=30)
+    wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
+
+
+def _restarted(stage: Stage, relay: str) -> str:
+    pod = next(pod for pod in stage.pods("relay") if pod.relay == relay)
+    status = stage.relay_status(pod.name)
+    again = status["postfixRestarts"] and status["postfix"] == "Running"
+    return "" if again else f"{status['postfix']}, {status['postfixRestarts']} restarts"
