@@ -2,33 +2,18 @@
 
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from smtpfleet.api.spans import span_check, span_rules
+from smtpfleet.api.spans import span
 from smtpfleet.api.values import ApiModel, Moment, rule, rules
 
 MAX_RELAYS: Final = 200
 MAX_RECOMMENDATIONS: Final = 24
 """So many parts of the longest window are remembered, and some to spare."""
 
-DrainTime = Annotated[
-    str,
-    StringConstraints(max_length=16),
-    AfterValidator(span_check("1s", "1h")),
-    Field(json_schema_extra=span_rules("1s", "1h")),
-]
-Window = Annotated[
-    str,
-    StringConstraints(max_length=16),
-    AfterValidator(span_check("0s", "1h")),
-    Field(json_schema_extra=span_rules("0s", "1h")),
-]
-ScalingPeriod = Annotated[
-    str,
-    StringConstraints(max_length=16),
-    AfterValidator(span_check("1s", "30m")),
-    Field(json_schema_extra=span_rules("1s", "30m")),
-]
+DrainTime = Annotated[str, *span("1s", "1h")]
+Window = Annotated[str, *span("0s", "1h")]
+ScalingPeriod = Annotated[str, *span("1s", "30m")]
 
 _BOUNDS_RULE: Final = rules(
     rule(

@@ -2,41 +2,16 @@
 
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field
 
-from smtpfleet.api.spans import span_check, span_rules
+from smtpfleet.api.spans import span
 from smtpfleet.api.values import ApiModel, rule
 
-ProbeInterval = Annotated[
-    str,
-    StringConstraints(max_length=16),
-    AfterValidator(span_check("1s", "5m")),
-    Field(json_schema_extra=span_rules("1s", "5m")),
-]
-ProbeTimeout = Annotated[
-    str,
-    StringConstraints(max_length=16),
-    AfterValidator(span_check("1s", "1m")),
-    Field(json_schema_extra=span_rules("1s", "1m")),
-]
-EjectionTime = Annotated[
-    str,
-    StringConstraints(max_length=16),
-    AfterValidator(span_check("1s", "10m")),
-    Field(json_schema_extra=span_rules("1s", "10m")),
-]
-CanaryInterval = Annotated[
-    str,
-    StringConstraints(max_length=16),
-    AfterValidator(span_check("0s", "10m")),
-    Field(json_schema_extra=span_rules("0s", "10m")),
-]
-SlowStart = Annotated[
-    str,
-    StringConstraints(max_length=16),
-    AfterValidator(span_check("0s", "10m")),
-    Field(json_schema_extra=span_rules("0s", "10m")),
-]
+ProbeInterval = Annotated[str, *span("1s", "5m")]
+ProbeTimeout = Annotated[str, *span("1s", "1m")]
+EjectionTime = Annotated[str, *span("1s", "10m")]
+CanaryInterval = Annotated[str, *span("0s", "10m")]
+SlowStart = Annotated[str, *span("0s", "10m")]
 
 TIMEOUT_RULE: Final = rule(
     "!self.health.interval.matches('^[0-9hms]+$') || !self.health.timeout.matches('^[0-9hms]+$')"

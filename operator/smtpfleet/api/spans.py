@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from pydantic import AfterValidator, Field, StringConstraints
+
 from smtpfleet.api.values import duration_seconds, rule, rules
 
 # Without days, so that CEL's duration() reads the same text.
@@ -11,8 +13,16 @@ _SPAN: Final = "([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?"
 _NO_SPAN: Final = "not a duration: write a number and a unit, such as 5s or 1m30s"
 
 
-def span_rules(least: str, most: str) -> dict[str, Any]:
-    """The schema's part of a text field that is a duration from ``least`` to ``most``."""
+def span(least: str, most: str) -> tuple[Any, ...]:
+    """What makes a text field a duration from ``least`` to ``most``: ``Annotated[str, *span("1s", "5m")]``."""
+    return (
+        StringConstraints(max_length=16),
+        AfterValidator(_check(least, most)),
+        Field(json_schema_extra=_rules(least, most)),
+    )
+
+
+def _rules(least: str, most: str) -> dict[str, Any]:
     within = f"duration(self) >= duration('{least}') && duration(self) <= duration('{most}')"
     return rules(
         rule(f"self != '' && self.matches('^{_SPAN}$')", _NO_SPAN),
@@ -23,9 +33,7 @@ def span_rules(least: str, most: str) -> dict[str, Any]:
     )
 
 
-def span_check(least: str, most: str) -> Callable[[str], str]:
-    """The same for what reaches Python by another way."""
-
+def _check(least: str, most: str) -> Callable[[str], str]:
     def check(value: str) -> str:
         if not value or not re.fullmatch(_SPAN, value):
             raise ValueError(f"{value!r} is {_NO_SPAN}")
