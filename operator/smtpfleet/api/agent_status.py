@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -11,6 +11,12 @@ from pydantic.alias_generators import to_camel
 class _StatusModel(BaseModel):
     # An operator reads answers of older and newer agents: unknown fields are ignored, new ones have defaults.
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+
+def _unknown_as(word: StrEnum) -> BeforeValidator:
+    """Takes what only a newer agent says for ``word``, which is the least that it can mean."""
+    known = tuple(type(word))
+    return BeforeValidator(lambda said: said if said in known else word)
 
 
 class Intake(StrEnum):
@@ -72,16 +78,6 @@ class UsersProblem(StrEnum):
     OTHER = "Other"
 
 
-def _known(problem: Any) -> Any:
-    """A newer agent's word that this release does not know means that something is wrong with the pair."""
-    return problem if problem in set(CertificateProblem) else CertificateProblem.INVALID
-
-
-def _known_of_users(problem: Any) -> Any:
-    """The same for users."""
-    return problem if problem in set(UsersProblem) else UsersProblem.OTHER
-
-
 class CertificateStatus(_StatusModel):
     """The certificate that a relay serves (without ``fingerprint``: none), and what is wrong with the Secret's."""
 
@@ -89,7 +85,7 @@ class CertificateStatus(_StatusModel):
     fingerprint: str = ""
     not_before: datetime | None = None
     not_after: datetime | None = None
-    problem: Annotated[CertificateProblem, BeforeValidator(_known)] = CertificateProblem.NONE
+    problem: Annotated[CertificateProblem, _unknown_as(CertificateProblem.INVALID)] = CertificateProblem.NONE
     error: str = ""
 
 
@@ -107,7 +103,7 @@ class UsersStatus(_StatusModel):
     users: int = 0
     refused: tuple[RefusedUser, ...] = ()
     refused_total: int = 0
-    problem: Annotated[UsersProblem, BeforeValidator(_known_of_users)] = UsersProblem.NONE
+    problem: Annotated[UsersProblem, _unknown_as(UsersProblem.OTHER)] = UsersProblem.NONE
     error: str = ""
 
 
@@ -120,16 +116,11 @@ class NextHopProblem(StrEnum):
     REFUSED = "Refused"
 
 
-def _known_trouble(problem: Any) -> Any:
-    """A newer agent's word that this release does not know means that something is wrong."""
-    return problem if problem in set(NextHopProblem) else NextHopProblem.INVALID
-
-
 class NextHopTrouble(_StatusModel):
     """What is wrong with a next hop. ``waiting``: no mail goes there until it is mended."""
 
     next_hop: str
-    problem: Annotated[NextHopProblem, BeforeValidator(_known_trouble)]
+    problem: Annotated[NextHopProblem, _unknown_as(NextHopProblem.INVALID)]
     error: str = ""
     waiting: bool = False
 
@@ -149,10 +140,6 @@ class SigningProblem(StrEnum):
     INVALID = "Invalid"
 
 
-def _known_signing(problem: Any) -> Any:
-    return problem if problem in set(SigningProblem) else SigningProblem.INVALID
-
-
 class SigningKeyStatus(_StatusModel):
     """A DKIM key as a relay has it. ``record`` is the TXT record of the key in use; empty: there is none."""
 
@@ -163,7 +150,7 @@ class SigningKeyStatus(_StatusModel):
     bits: int = 0
     record: str = ""
     signs: bool = False
-    problem: Annotated[SigningProblem, BeforeValidator(_known_signing)] = SigningProblem.NONE
+    problem: Annotated[SigningProblem, _unknown_as(SigningProblem.INVALID)] = SigningProblem.NONE
     error: str = ""
 
 
@@ -210,14 +197,6 @@ class DeferralStage(StrEnum):
     DATA = "data"
 
 
-def _known_deferral(reason: Any) -> Any:
-    return reason if reason in set(DeferralReason) else DeferralReason.OTHER
-
-
-def _known_stage(stage: Any) -> Any:
-    return stage if stage in set(DeferralStage) else DeferralStage.NONE
-
-
 class Delays(_StatusModel):
     """Medians of Postfix's four delays, in seconds, over the attempts at which a receiver was asked.
 
@@ -235,8 +214,8 @@ class Delays(_StatusModel):
 class Deferral(_StatusModel):
     """Recipients deferred for one reason in one step."""
 
-    reason: Annotated[DeferralReason, BeforeValidator(_known_deferral)]
-    stage: Annotated[DeferralStage, BeforeValidator(_known_stage)] = DeferralStage.NONE
+    reason: Annotated[DeferralReason, _unknown_as(DeferralReason.OTHER)]
+    stage: Annotated[DeferralStage, _unknown_as(DeferralStage.NONE)] = DeferralStage.NONE
     recipients: int = 0
 
 
@@ -298,15 +277,10 @@ class HandOffStage(StrEnum):
     BLOCKED = "Blocked"
 
 
-def _known_hand_off(stage: Any) -> Any:
-    """A newer agent's word that this release does not know says at least that mail is delivered."""
-    return stage if stage in set(HandOffStage) else HandOffStage.DELIVERING
-
-
 class HandOffStatus(_StatusModel):
     """How far the hand-off is. Delivering, and Blocked (``why``): mail goes its ordinary ways meanwhile."""
 
-    stage: Annotated[HandOffStage, BeforeValidator(_known_hand_off)]
+    stage: Annotated[HandOffStage, _unknown_as(HandOffStage.DELIVERING)]
     why: str = ""
 
 

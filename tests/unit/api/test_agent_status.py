@@ -1,17 +1,28 @@
 """What agents and the operator tell each other and users, across versions."""
 
+from enum import StrEnum
+from typing import Any
+
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from smtpfleet.api.agent_status import (
     BalancerStatus,
     CertificateProblem,
     Deferral,
     DeferralReason,
+    HandOffStage,
+    HandOffStatus,
     Intake,
+    NextHopProblem,
+    NextHopTrouble,
     PostfixState,
     QueueCounts,
     RelayStatus,
+    SigningKeyStatus,
+    SigningProblem,
+    UsersProblem,
+    UsersStatus,
 )
 from smtpfleet.api.reasons import ConditionType, Reason, RelayState
 from smtpfleet.api.status import SmtpPoolStatus
@@ -54,6 +65,24 @@ def test_a_reason_that_only_a_newer_agent_knows_is_another_one() -> None:
     deliveries = RelayStatus.model_validate_json(text).deliveries
     assert deliveries is not None
     assert deliveries.deferrals == (Deferral(reason=DeferralReason.OTHER, recipients=2),)
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "field", "word"),
+    [
+        (UsersStatus, {}, "problem", UsersProblem.OTHER),
+        (NextHopTrouble, {"next_hop": "mx.example.com"}, "problem", NextHopProblem.INVALID),
+        (SigningKeyStatus, {"domain": "example.com", "selector": "s1"}, "problem", SigningProblem.INVALID),
+        (HandOffStatus, {}, "stage", HandOffStage.DELIVERING),
+    ],
+)
+def test_a_word_that_only_a_newer_agent_knows_has_the_least_meaning(
+    model: type[BaseModel], given: dict[str, Any], field: str, word: StrEnum
+) -> None:
+    for said in ("Moonlight", ["Moonlight"]):
+        assert getattr(model.model_validate(given | {field: said}), field) is word
+    for known in type(word):
+        assert getattr(model.model_validate(given | {field: known.value}), field) is known
 
 
 def test_answers_are_camel_case_json() -> None:
