@@ -114,3 +114,7 @@ class SmtpPoolStatus(ApiModel):
         description="Relays by name.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
+
+    def condition(self, kind: ConditionType) -> Condition | None:
+        """The condition of a type; None: there is none yet."""
+        return next((condition for condition in self.conditions if condition.type is kind), None)

@@ -88,11 +88,11 @@ class Metrics:
             return
         if status.autoscaling.relay_rate:
             self.relay_rate.labels(namespace, pool).set(status.autoscaling.relay_rate)
-        for condition in status.conditions:
-            if condition.type is ConditionType.SCALING_ACTIVE:
-                self.scaling.labels(namespace, pool, condition.reason).set(1)
-            elif condition.type is ConditionType.SCALING_LIMITED and condition.status == "True":
-                self.scaling_limited.labels(namespace, pool, condition.reason).set(1)
+        if active := status.condition(ConditionType.SCALING_ACTIVE):
+            self.scaling.labels(namespace, pool, active.reason).set(1)
+        limited = status.condition(ConditionType.SCALING_LIMITED)
+        if limited and limited.status == "True":
+            self.scaling_limited.labels(namespace, pool, limited.reason).set(1)
 
     @property
     def _of_scaling(self) -> tuple[Gauge, ...]:

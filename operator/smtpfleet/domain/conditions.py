@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from smtpfleet.api.reasons import ConditionType, Reason, RelayState
-from smtpfleet.api.status import Condition, RelayEntry
+from smtpfleet.api.status import Condition, RelayEntry, SmtpPoolStatus
 from smtpfleet.domain.facts import Pool
 from smtpfleet.domain.figures import NAMED, listing
 from smtpfleet.domain.findings import silent
@@ -34,6 +34,14 @@ class Verdict:
 
 
 Verdicts = dict[ConditionType, Verdict]
+
+
+def said_before(status: SmtpPoolStatus, kind: ConditionType) -> Verdict | None:
+    """What a status says; None: nothing yet, or something that only another release knows."""
+    condition = status.condition(kind)
+    if condition is None or condition.reason not in set(Reason):
+        return None
+    return Verdict(condition.status, Reason(condition.reason), condition.message)
 
 
 def judge(pool: Pool, plan: Plan, relays: Sequence[RelayEntry], problems: Sequence[Problem]) -> Verdicts:

@@ -69,7 +69,8 @@ def _receivers_fail(pool: Pool, health: Assessment) -> Verdict | None:
         if relay.exists and relay.ready and relay.agent and not silent(relay)
     ]
     whole = together(known)
-    failing = _was(pool, Reason.RECEIVERS_FAIL)
+    before = pool.previous.condition(ConditionType.DELIVERY_READY)
+    failing = before is not None and before.reason == Reason.RECEIVERS_FAIL
     if sum(whole.tried.values()) < LEAST_TRIED:
         return None
     if whole.share < (STILL_MANY if failing else MOST):
@@ -78,13 +79,6 @@ def _receivers_fail(pool: Pool, health: Assessment) -> Verdict | None:
         "most deliveries of the last minute failed, at no relay more than at the others: it is the receivers"
     )
     return Verdict("False", Reason.RECEIVERS_FAIL, message)
-
-
-def _was(pool: Pool, reason: Reason) -> bool:
-    return any(
-        known.type == ConditionType.DELIVERY_READY and known.reason == reason
-        for known in pool.previous.conditions
-    )
 
 
 def _first(status: DeliveryStatus, problem: NextHopProblem) -> NextHopTrouble | None:

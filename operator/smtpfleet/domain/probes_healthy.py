@@ -8,7 +8,7 @@ from typing import Final
 
 from smtpfleet.api.reasons import ConditionType, Reason
 from smtpfleet.domain.assessment import Assessment, stale_s
-from smtpfleet.domain.conditions import Verdict
+from smtpfleet.domain.conditions import Verdict, said_before
 from smtpfleet.domain.facts import Pool
 from smtpfleet.domain.figures import listing
 
@@ -43,9 +43,4 @@ def _too_many(pool: Pool, health: Assessment) -> Verdict:
 
 def _as_before(pool: Pool) -> Verdict | None:
     """What was said last: an operator that has just started has no probes, and that is no news."""
-    previous = next(
-        (found for found in pool.previous.conditions if found.type is ConditionType.PROBES_HEALTHY), None
-    )
-    if previous is None or previous.reason not in set(Reason) or not pool.previous.relays:
-        return None
-    return Verdict(previous.status, Reason(previous.reason), previous.message)
+    return said_before(pool.previous, ConditionType.PROBES_HEALTHY) if pool.previous.relays else None

@@ -5,7 +5,7 @@ Both speak of causes and of bounds in the spec, never of counts: so they change 
 
 from smtpfleet.api.reasons import ConditionType, Reason
 from smtpfleet.domain.autoscaling import Sizing
-from smtpfleet.domain.conditions import Verdict, Verdicts
+from smtpfleet.domain.conditions import Verdict, Verdicts, said_before
 from smtpfleet.domain.facts import Pool
 from smtpfleet.domain.figures import listing
 
@@ -46,13 +46,12 @@ def _why(pool: Pool, sizing: Sizing) -> str:
     The most frequent one changes with every retry, and each change would be a write.
     """
     plain = _WHY[sizing.why]
-    told = [
-        condition.message
-        for condition in pool.previous.conditions
-        if condition.type is ConditionType.SCALING_ACTIVE and condition.message.startswith(plain)
-    ]
-    words = [f"{plain} ({trouble})" for trouble in sizing.troubles] or [*told, plain]
-    return next((word for word in words if word in told), words[0])
+    before = pool.previous.condition(ConditionType.SCALING_ACTIVE)
+    told = before.message if before else ""
+    words = [f"{plain} ({trouble})" for trouble in sizing.troubles]
+    if told in words or (not words and told.startswith(plain)):
+        return told
+    return words[0] if words else plain
 
 
 def _limited(pool: Pool, sizing: Sizing, why: str) -> Verdict:
@@ -82,10 +81,8 @@ def _unknown(pool: Pool, sizing: Sizing) -> Verdicts:
             f"no report of {listing(sizing.troubles)}: the size stays as it is",
         )
         return dict.fromkeys(kinds, silent)
-    previous = {condition.type: condition for condition in pool.previous.conditions}
+    before = {kind: said_before(pool.previous, kind) for kind in kinds}
     return {
-        kind: Verdict(previous[kind].status, Reason(previous[kind].reason), previous[kind].message)
-        if kind in previous and previous[kind].reason != Reason.SCALING_DISABLED
-        else _PENDING
-        for kind in kinds
+        kind: _PENDING if said is None or said.reason is Reason.SCALING_DISABLED else said
+        for kind, said in before.items()
     }

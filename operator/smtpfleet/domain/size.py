@@ -38,6 +38,7 @@ def _sight(pool: Pool, ejected: Collection[str]) -> Sight:
     }
     serving = [relay for relay in members if relay.ready]
     marked = marked_before(pool.previous)
+    active = pool.previous.condition(ConditionType.SCALING_ACTIVE)
     return Sight(
         size=_size(pool),
         loads={name: load for name, load in loads.items() if name not in ejected},
@@ -45,10 +46,7 @@ def _sight(pool: Pool, ejected: Collection[str]) -> Sight:
         silent=tuple(relay.name for relay in serving if silent(relay)),
         partial=any(relay.name not in loads for relay in serving),
         out=sum(relay.name in ejected or relay.wish is Wish.DRAIN for relay in present),
-        refused=any(
-            condition.type is ConditionType.SCALING_ACTIVE and condition.reason == Reason.RECEIVER_REFUSES
-            for condition in pool.previous.conditions
-        ),
+        refused=active is not None and active.reason == Reason.RECEIVER_REFUSES,
         leaving=any(relay.exists and (relay.doomed or relay.name in marked) for relay in pool.relays),
     )
 

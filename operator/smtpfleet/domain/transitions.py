@@ -59,11 +59,10 @@ def notes(old: SmtpPoolStatus, new: SmtpPoolStatus) -> tuple[Note, ...]:
 
     A pool's first status tells only what is wrong: that it is not ready yet is no news.
     """
-    before = {condition.type: condition for condition in old.conditions}
     told = [
         note
         for condition in new.conditions
-        if condition.type in _TOLD and (note := _note(before.get(condition.type), condition))
+        if condition.type in _TOLD and (note := _note(old.condition(condition.type), condition))
     ]
     return (*told, *_of_size(old, new), *_of_relays(old, new))
 
@@ -72,15 +71,13 @@ def _of_size(old: SmtpPoolStatus, new: SmtpPoolStatus) -> Iterator[Note]:
     """That a pool sized by its queues grew, shrank, or does not grow, and why."""
     if old.autoscaling is None or new.autoscaling is None:
         return
-    before = {condition.type: condition for condition in old.conditions}
-    now = {condition.type: condition for condition in new.conditions}
-    active, limited = now.get(ConditionType.SCALING_ACTIVE), now.get(ConditionType.SCALING_LIMITED)
+    active = new.condition(ConditionType.SCALING_ACTIVE)
     if active and old.desired_replicas != new.desired_replicas:
         grew = old.desired_replicas < new.desired_replicas
         message = f"from {old.desired_replicas} to {new.desired_replicas} relays: {active.message}"
         reason = Reason.SCALING_UP if grew else Reason.SCALING_DOWN
         yield Note(Severity.NORMAL, reason, message, action=str(ConditionType.SCALING_ACTIVE))
-    was = before.get(ConditionType.SCALING_LIMITED)
+    was, limited = (status.condition(ConditionType.SCALING_LIMITED) for status in (old, new))
     if limited and (was is None or was.reason != limited.reason) and limited.reason in _NOT_GROWN:
         yield _told(limited, _NOT_GROWN[Reason(limited.reason)])
 
@@ -138,9 +135,7 @@ def _of_relay(was: RelayEntry, entry: RelayEntry) -> Iterator[Note]:
 
 def is_settled(status: SmtpPoolStatus, generation: int, desired: int) -> bool:
     """Whether nothing was under way when the status was written, and spec and size are still the same."""
-    reconciling = next(
-        (condition for condition in status.conditions if condition.type is ConditionType.RECONCILING), None
-    )
+    reconciling = status.condition(ConditionType.RECONCILING)
     return (
         status.observed_generation == generation
         and status.desired_replicas == desired

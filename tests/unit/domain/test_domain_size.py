@@ -242,6 +242,22 @@ def test_an_operator_that_has_just_started_says_what_the_last_one_said() -> None
     assert after == before
 
 
+def test_a_word_of_another_release_is_not_said_again() -> None:
+    _, before = _told(_pool([_relay(0, SLOW), _relay(1, SLOW)]))
+    told = tuple(
+        condition.model_copy(update={"reason": "Moonlight"})
+        if condition.type is ConditionType.SCALING_ACTIVE
+        else condition
+        for condition in before.conditions
+    )
+    previous = before.model_copy(update={"conditions": told})
+    _, after = _told(_pool([_relay(0, None), _relay(1, None)], previous=previous))
+    assert _condition(after, ConditionType.SCALING_ACTIVE)[:2] == ("Unknown", "QueueUnknown")
+    assert _condition(after, ConditionType.SCALING_LIMITED) == _condition(
+        before, ConditionType.SCALING_LIMITED
+    )
+
+
 def test_a_relay_of_which_nothing_is_known_yet_keeps_the_others() -> None:
     seen = _pool(
         [_relay(0), _relay(1), _relay(2, None)], autoscaling={"scaleDown": {"stabilizationWindow": "0s"}}
