@@ -1,10 +1,10 @@
 """The size that a pool is to have: what its spec says, or what its queues ask for."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from smtpfleet.api.reasons import ConditionType, Reason
 from smtpfleet.domain.autoscaling import Rules, Sight, Sizing, sizing
-from smtpfleet.domain.facts import Pool, Relay, Wish
+from smtpfleet.domain.facts import Pool, Wish
 from smtpfleet.domain.findings import silent
 from smtpfleet.domain.scaling import marked_before
 from smtpfleet.domain.scaling_memory import Memory
@@ -29,7 +29,10 @@ def _size(pool: Pool) -> int:
 
 
 def _sight(pool: Pool, ejected: Collection[str]) -> Sight:
-    present = list(_present(pool))
+    marked = marked_before(pool.previous)
+    existing = [relay for relay in pool.relays if relay.exists]
+    # A relay that drains by hand counts for the size, but what waits there is on its way out.
+    present = [relay for relay in existing if not relay.doomed and relay.name not in marked]
     members = [relay for relay in present if relay.wish is not Wish.DRAIN]
     loads = {
         relay.name: relay.agent.load
@@ -37,7 +40,6 @@ def _sight(pool: Pool, ejected: Collection[str]) -> Sight:
         if relay.agent and relay.agent.load and not silent(relay)
     }
     serving = [relay for relay in members if relay.ready]
-    marked = marked_before(pool.previous)
     active = pool.previous.condition(ConditionType.SCALING_ACTIVE)
     return Sight(
         size=_size(pool),
@@ -47,13 +49,5 @@ def _sight(pool: Pool, ejected: Collection[str]) -> Sight:
         partial=any(relay.name not in loads for relay in serving),
         out=sum(relay.name in ejected or relay.wish is Wish.DRAIN for relay in present),
         refused=active is not None and active.reason == Reason.RECEIVER_REFUSES,
-        leaving=any(relay.exists and (relay.doomed or relay.name in marked) for relay in pool.relays),
+        leaving=len(present) < len(existing),
     )
-
-
-def _present(pool: Pool) -> Iterator[Relay]:
-    """Relays that count for the size. One that drains by hand is among them, but what waits there is on its way out."""
-    marked = marked_before(pool.previous)
-    for relay in pool.relays:
-        if relay.exists and not relay.doomed and relay.name not in marked:
-            yield relay
