@@ -102,12 +102,6 @@ def reasons(attempts: Iterable[Attempt]) -> Mapping[str, int]:
     return dict(counts.most_common())
 
 
-def last_error_after(attempts: Iterable[Attempt], moment: float) -> float | None:
-    """Seconds from a moment to the last error at or after it; None if there was none."""
-    ends = [a.end for a in attempts if not a.acknowledged and a.end >= moment]
-    return max(ends) - moment if ends else None
-
-
 def impacts(attempts: Iterable[Attempt], faults: Iterable[Fault]) -> tuple[Impact, ...]:
     """Errors attributed to faults, in the order of time; errors before any fault belong to none.
 

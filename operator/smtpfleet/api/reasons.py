@@ -138,7 +138,6 @@ class Reason(StrEnum):
     RESTORED = "Restored"
     REMOVED = "Removed"
     CLAIM_DELETED = "ClaimDeleted"
-    CLAIM_KEPT = "ClaimKept"
 
 
 LEAVING_REASONS = frozenset({Reason.SURPLUS, Reason.HANDING_OFF, Reason.HAND_OFF_BLOCKED})

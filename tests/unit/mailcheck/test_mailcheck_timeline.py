@@ -12,7 +12,6 @@ from mailcheck.timeline import (
     buckets,
     delivery_latency,
     impacts,
-    last_error_after,
     longest_gap,
     percentiles,
     reasons,
@@ -75,19 +74,6 @@ def test_reasons_name_stage_and_cause_the_most_frequent_first() -> None:
         ("rejected rcpt 451", 2),
         ("failed-before end-of-data reset", 1),
     ]
-
-
-def test_the_last_error_after_a_moment_counts_when_the_client_learns_of_it() -> None:
-    attempts = [
-        attempt("a", FAILED, start=9.9, end=20.0),
-        attempt("b", FAILED, start=10.1, end=10.2),
-        attempt("c", end=30.0),
-    ]
-    assert last_error_after(attempts, 10.0) == 10.0
-
-
-def test_errors_before_the_moment_and_successes_after_it_are_no_errors_after_it() -> None:
-    assert last_error_after([attempt("a", FAILED, end=9.0), attempt("b", end=11.0)], 10.0) is None
 
 
 def test_each_error_belongs_to_the_fault_that_struck_it() -> None:
