@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry
 
 from bench.report import Report, Series, describe_machine, render_report, write_json
 from scenario.load import ROOT
+from smtpfleet.api.names import PoolKey
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.probes import ProbeResult
 from smtpfleet.api.status import SmtpPoolStatus
@@ -34,7 +35,6 @@ from smtpfleet.controller.workqueue import Done, Pace, WorkQueue
 from smtpfleet.domain.facts import Claim, Deployment, Pod, Pool, Relay
 from smtpfleet.domain.plan import plan
 from smtpfleet.domain.status import report
-from smtpfleet.probing.canaries import PoolKey
 from smtpfleet.probing.dialogue import Profile, probe
 from smtpfleet.probing.prober import Target
 

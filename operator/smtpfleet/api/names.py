@@ -10,6 +10,9 @@ KIND: Final = "SmtpPool"
 PLURAL: Final = "smtppools"
 FIELD_MANAGER: Final = "smtpfleet"
 
+PoolKey = tuple[str, str]
+"""Namespace and name of a pool."""
+
 POOL_LABEL: Final = f"{GROUP}/pool"
 RELAY_LABEL: Final = f"{GROUP}/relay"
 COMPONENT_LABEL: Final = "app.kubernetes.io/component"

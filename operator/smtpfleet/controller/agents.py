@@ -16,7 +16,7 @@ import aiohttp
 from pydantic import ValidationError
 
 from smtpfleet.api.agent_status import BalancerStatus, Intake, RelayStatus
-from smtpfleet.api.names import HTTP_PORT
+from smtpfleet.api.names import HTTP_PORT, PoolKey
 from smtpfleet.controller.loads import History
 from smtpfleet.domain.facts import AgentReport
 from smtpfleet.domain.figures import two_digits
@@ -45,8 +45,6 @@ _FIGURES: Final = {
 """Of a relay's answer: what changes with every message."""
 
 Status = RelayStatus | BalancerStatus
-PoolKey = tuple[str, str]
-"""Namespace and name of a pool."""
 
 
 class AgentError(Exception):

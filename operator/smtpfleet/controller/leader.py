@@ -12,13 +12,14 @@ from typing import Final
 
 import aiohttp
 
+from smtpfleet.api.names import PoolKey
 from smtpfleet.api.probes import ProbeResult
 from smtpfleet.cluster.client import Cluster
 from smtpfleet.cluster.credentials import Login
 from smtpfleet.cluster.errors import ClusterError, NotFoundError
 from smtpfleet.cluster.events import EventRecorder
 from smtpfleet.cluster.kinds import POOL, SECRET
-from smtpfleet.controller.agents import INTERVAL_S, Agents, HttpAsker, PoolKey
+from smtpfleet.controller.agents import INTERVAL_S, Agents, HttpAsker
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
 from smtpfleet.controller.neighbours import Neighbourhood

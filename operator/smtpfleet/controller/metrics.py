@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from smtpfleet.api.names import PoolKey
 from smtpfleet.api.reasons import ConditionType, RelayState
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.controller.relay_metrics import RelayMetrics
@@ -109,7 +110,7 @@ class Metrics:
         self._forget(namespace, pool, gauges)
         self.of_relays.forget((namespace, pool))
 
-    def forget_all(self, pools: Iterable[tuple[str, str]]) -> None:
+    def forget_all(self, pools: Iterable[PoolKey]) -> None:
         """Show none of these pools any longer: another operator is at work now."""
         for namespace, pool in pools:
             self.forget(namespace, pool)

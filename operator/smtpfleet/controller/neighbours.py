@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from smtpfleet.api.names import PoolKey
 from smtpfleet.api.submission import TlsMode
-from smtpfleet.controller.agents import PoolKey
 from smtpfleet.domain.neighbours import Neighbour, PoolRoute
 from smtpfleet.resources.pool import Object
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
+from smtpfleet.api.names import PoolKey
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.probes import ProbeResult, probe_client
 from smtpfleet.api.reasons import Reason
@@ -19,7 +20,7 @@ from smtpfleet.domain import passive
 from smtpfleet.domain.facts import AgentReport, Pool, ProbeReport, Relay, Wish
 from smtpfleet.domain.findings import SLOW_S, of_result
 from smtpfleet.domain.scaling import marked_before
-from smtpfleet.probing.canaries import Canaries, Heard, PoolKey
+from smtpfleet.probing.canaries import Canaries, Heard
 from smtpfleet.probing.dialogue import Profile
 from smtpfleet.probing.prober import Pace, Probe, Prober, Target
 

@@ -15,6 +15,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from smtpfleet.api import names
+from smtpfleet.api.names import PoolKey
 from smtpfleet.api.pool import DeletionPolicy, SmtpPoolSpec
 from smtpfleet.api.secret_names import certificate_secret, login_secret
 from smtpfleet.api.status import SmtpPoolStatus
@@ -22,7 +23,7 @@ from smtpfleet.cluster.client import Cluster
 from smtpfleet.cluster.errors import ClusterError
 from smtpfleet.cluster.events import About, EventRecorder
 from smtpfleet.cluster.kinds import CHILDREN, POOL, SECRET, Kind
-from smtpfleet.controller.agents import Agents, PoolKey, Target
+from smtpfleet.controller.agents import Agents, Target
 from smtpfleet.controller.carryout import Carrier, Outcome
 from smtpfleet.controller.dkimkeys import made_keys
 from smtpfleet.controller.facts import (

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
+from smtpfleet.api.names import PoolKey
 from smtpfleet.api.probes import ProbeResult
 from smtpfleet.api.reasons import RelayState
 from smtpfleet.api.status import SmtpPoolStatus
-from smtpfleet.probing.canaries import PoolKey
 
 _PREFIX = "smtpfleet_operator"
 _POOL = ("namespace", "pool")

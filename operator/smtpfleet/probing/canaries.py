@@ -15,15 +15,13 @@ from email.utils import format_datetime
 from typing import Final
 
 from smtpfleet.api.agent_status import CanaryStatus
+from smtpfleet.api.names import PoolKey
 from smtpfleet.api.probes import CANARY, CANARY_DOMAIN, CanaryReport
 
 KEPT: Final = 4
 """Canaries of a relay that are remembered: fewer than agents remember."""
 _LINES: Final = 30
 _LINE_BYTES: Final = 54
-
-PoolKey = tuple[str, str]
-"""Namespace and name of a pool."""
 
 
 @dataclass(frozen=True, slots=True)

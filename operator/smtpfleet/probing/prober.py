@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from smtpfleet.api.names import PoolKey
 from smtpfleet.api.probes import ProbeResult
-from smtpfleet.probing.canaries import Canaries, PoolKey
+from smtpfleet.probing.canaries import Canaries
 from smtpfleet.probing.dialogue import Profile
 
 logger = logging.getLogger(__name__)

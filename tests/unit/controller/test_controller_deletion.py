@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from smtpfleet.api.names import DRAIN_FINALIZER
+from smtpfleet.api.names import DRAIN_FINALIZER, PoolKey
 from smtpfleet.cluster.errors import ClusterError
 from smtpfleet.cluster.events import EventRecorder
 from smtpfleet.cluster.kinds import APPLIED
-from smtpfleet.controller.agents import AgentError, Agents, PoolKey
+from smtpfleet.controller.agents import AgentError, Agents
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
 from smtpfleet.controller.probes import Probes
