@@ -77,6 +77,8 @@ class _Answer:
     status: Status
     pod_uid: str
     at: float
+    history: History
+    """Of what a relay's agent said; a balancer's stays empty."""
 
 
 class HttpAsker:
@@ -124,7 +126,6 @@ class Agents:
         self._ask, self._changed, self._clock = ask, changed, clock
         self._targets: dict[PoolKey, dict[str, Target]] = {}
         self._answers: dict[tuple[PoolKey, str], _Answer] = {}
-        self._histories: dict[tuple[PoolKey, str], History] = {}
         self._silent: set[tuple[PoolKey, str]] = set()
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
@@ -142,7 +143,6 @@ class Agents:
         self._targets.pop(key, None)
         for answered in [answered for answered in self._answers if answered[0] == key]:
             del self._answers[answered]
-            self._histories.pop(answered, None)
         self._silent = {answered for answered in self._silent if answered[0] != key}
 
     def report(self, key: PoolKey, relay: str) -> AgentReport | None:
@@ -150,8 +150,7 @@ class Agents:
         answer = self._answers.get((key, relay))
         if answer is None or isinstance(answer.status, BalancerStatus):
             return None
-        history = self._histories.get((key, relay))
-        load = history.load(answer.status) if history else None
+        load = answer.history.load(answer.status)
         return AgentReport(answer.status, answer.pod_uid, self._clock() - answer.at, load)
 
     def on_backups(self, key: PoolKey) -> bool:
@@ -180,7 +179,6 @@ class Agents:
         for answered, answer in list(self._answers.items()):
             if answered[0] == key and answered[1] not in wanted and now - answer.at > _KEPT_S:
                 del self._answers[answered]
-                self._histories.pop(answered, None)
 
     async def _later(self, delay_s: float, key: PoolKey, target: Target) -> None:
         await asyncio.sleep(delay_s)
@@ -197,10 +195,10 @@ class Agents:
         if self._targets.get(key, {}).get(target.relay) != target:
             return
         before = self._answers.get((key, target.relay))
-        self._answers[key, target.relay] = _Answer(status, target.pod_uid, self._clock())
+        now, history = self._clock(), before.history if before else History()
         if isinstance(status, RelayStatus):
-            history = self._histories.setdefault((key, target.relay), History())
-            history.heard(status, pod_uid=target.pod_uid, at_s=self._clock())
+            history.heard(status, pod_uid=target.pod_uid, at_s=now)
+        self._answers[key, target.relay] = _Answer(status, target.pod_uid, now, history)
         self._silent.discard((key, target.relay))
         if tell and (before is None or _news(before.status) != _news(status)):
             self._changed(key, True)
