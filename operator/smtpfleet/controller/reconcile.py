@@ -8,7 +8,7 @@ import asyncio
 import dataclasses
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -197,11 +197,7 @@ class Reconciler:
         keys = await asyncio.to_thread(made_keys, pool, live)
         made = Made(
             pair=self._own_pair(pool, live),
-            hand_off=current_pair(
-                stored_pair(live.get(("Secret", names.hand_off_name(pool.name)))),
-                siblings_names(pool),
-                now=self._now(),
-            ),
+            hand_off=self._pair(live, names.hand_off_name(pool.name), siblings_names(pool)),
             keys=keys,
             login=_own_login(pool, live, certificates(seen.neighbours)),
         )
@@ -215,7 +211,11 @@ class Reconciler:
         own = names.certificate_name(pool.name)
         if pool.spec.submission.tls.secret_name or certificate_secret(pool.name, pool.spec) != own:
             return None
-        return current_pair(stored_pair(live.get(("Secret", own))), subject_names(pool), now=self._now())
+        return self._pair(live, own, subject_names(pool))
+
+    def _pair(self, live: Live, secret: str, subjects: Sequence[str]) -> Pair:
+        """That of a Secret, or a new one if that does not fit."""
+        return current_pair(stored_pair(live.get(("Secret", secret))), subjects, now=self._now())
 
     async def _report(
         self, key: PoolKey, stored: Object, seen: facts.Pool, planned: Plan, outcome: Outcome

@@ -1,9 +1,9 @@
 """One probe: the dialogue of a client that is about to hand in a message, and then does not.
 
 Connect, banner, EHLO, STARTTLS and EHLO again, MAIL, RCPT, RSET, QUIT; now and then a canary is handed in before QUIT.
-Every step is timed, and bounded by what is left
-of the whole probe's time. aiosmtplib speaks SMTP; it is given a connected socket on which the PROXY header was sent,
-as relays' ports expect one. A certificate is read, not verified: whom clients trust is not known here.
+Every step is timed, and bounded by what is left of the whole probe's time. aiosmtplib speaks SMTP; it is given a
+connected socket on which the PROXY header was sent, as relays' ports expect one. A certificate is read, not verified:
+whom clients trust is not known here.
 """
 
 import asyncio

@@ -8,8 +8,7 @@ reason why it waited.
 
 Guarantees: a message lives no longer than queueLifetime, a fiftieth of it (an hour at most) and Postfix's own pause
 between two attempts; nothing is remembered, so a restart changes nothing; where nothing was handed over, nothing is
-read.
-A bounce is no client's message and has no such id: its life begins with a hand-off.
+read. A bounce is no client's message and has no such id: its life begins with a hand-off.
 """
 
 import asyncio
