@@ -4,16 +4,16 @@ Three relays, STARTTLS with a user, signed; connections are kept for 20 messages
 are there whenever something changes.
 """
 
-import base64
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+from bench.users import PASSWORD, USER
 from mailcheck.model import Attempt
 from scenario.accounts import Figures, figures, of_this_run
-from scenario.kube import Object, wait_until
+from scenario.kube import wait_until
 from scenario.load import Shape, Step, run
 from scenario.stage import CLUSTER_NETWORKS, Stage
 from smtpfleet.controller.selfsigned import make
@@ -23,7 +23,6 @@ COUNT: Final = 3000
 RELAYS: Final = 3
 WHAT: Final = ("certificate", "users", "DKIM key")
 _CERTIFICATE, _USERS = "rotation-certificate", "rotation-users"
-_USER, _PASSWORD = "bench", "the-password-of-the-benchmark"
 _KEYS: Final = ({"domain": "example.com", "selector": "r1"}, {"domain": "example.com", "selector": "r2"})
 _CHANGES_S: Final = (3.0, 10.0, 17.0, 24.0)
 
@@ -59,7 +58,7 @@ def _run(stage: Stage, what: str, change: Callable[[int], None], attempts: list[
         Step(at_s=at_s, name=f"{what} changes", act=partial(act, number))
         for number, at_s in enumerate(_CHANGES_S, start=1)
     ]
-    flags = ("--tls", "starttls", "--login", f"{_USER}:{_PASSWORD}", "--reuse", "20")
+    flags = ("--tls", "starttls", "--login", f"{USER}:{PASSWORD}", "--reuse", "20")
     shape = Shape(target=f"{stage.address()}:587", rate=RATE, count=COUNT, flags=flags)
     done, _ = run(stage.kube, shape, steps)
     arrivals = of_this_run(stage.wait_drained([*attempts, *done], timeout_s=300), attempts)
@@ -70,12 +69,12 @@ def _run(stage: Stage, what: str, change: Callable[[int], None], attempts: list[
 def _certificate(stage: Stage) -> None:
     pair = make(["relay.example.com"], now=datetime.now(UTC))
     data = {"tls.crt": pair.certificate, "tls.key": pair.key}
-    stage.kube.apply(_secret(stage, _CERTIFICATE, "kubernetes.io/tls", data))
+    stage.apply_secret(_CERTIFICATE, data, kind="kubernetes.io/tls")
 
 
 def _users(stage: Stage, **others: str) -> None:
-    users = {name: password.encode() for name, password in ({_USER: _PASSWORD} | others).items()}
-    stage.kube.apply(_secret(stage, _USERS, "Opaque", users))
+    users = {USER: PASSWORD} | others
+    stage.apply_secret(_USERS, {name: password.encode() for name, password in users.items()})
 
 
 def _keys(stage: Stage, number: int) -> None:
@@ -89,16 +88,6 @@ def _keys(stage: Stage, number: int) -> None:
         },
         dkim=list(_KEYS if number % 2 == 0 else reversed(_KEYS)),
     )
-
-
-def _secret(stage: Stage, name: str, kind: str, data: dict[str, bytes]) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": stage.namespace},
-        "type": kind,
-        "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
-    }
 
 
 def _lacks(stage: Stage) -> str:

@@ -4,7 +4,6 @@ Everything shares the machine, so runs of the two sides alternate and only their
 the bars are about one: 50 wrong log-ins a second arrive on it while others hand in mail.
 """
 
-import base64
 import subprocess
 import sys
 import time
@@ -30,22 +29,10 @@ COUNT: Final = 600
 
 def pool(stage: Stage) -> None:
     """A pool of one relay with one user and trusted networks."""
-    _store(stage)
+    stage.apply_secret(SECRET, {USER: PASSWORD.encode()})
     submission = {"trustedNetworks": list(CLUSTER_NETWORKS), "authentication": {"secretName": SECRET}}
     stage.pool(replicas=1, balancing={"replicas": 1}, submission=submission)
     wait_until(lambda: "" if _known(stage) else "the relay does not know the user yet", timeout_s=90)
-
-
-def _store(stage: Stage) -> None:
-    """The Secret with the benchmark's user."""
-    stage.kube.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": SECRET, "namespace": stage.namespace},
-            "data": {USER: base64.b64encode(PASSWORD.encode()).decode()},
-        }
-    )
 
 
 def _known(stage: Stage) -> bool:

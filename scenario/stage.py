@@ -4,9 +4,10 @@ Used by demo, tests and benchmarks, so that each says only what it does to the f
 it (``with``); a stage never touches another namespace.
 """
 
+import base64
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
@@ -95,6 +96,18 @@ class Stage:
         )
         if name not in self.pools:
             self.pools.append(name)
+
+    def apply_secret(self, name: str, data: Mapping[str, bytes], *, kind: str = "Opaque") -> None:
+        """Apply a Secret with exactly these entries; ``kind`` is its type."""
+        self.kube.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": name, "namespace": self.namespace},
+                "type": kind,
+                "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+            }
+        )
 
     def wait_ready(self, name: str = "outbound", *, timeout_s: float = 120) -> float:
         """Wait until the pool's Ready condition is True for its present generation."""

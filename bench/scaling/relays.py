@@ -208,11 +208,11 @@ class Fleet:
                 self.relays.remove(relay)
 
 
-def percentile(delays: Sequence[tuple[float, int]], part: float) -> float:
-    """The delay that so large a part of all messages does not exceed."""
-    wanted, seen = part * sum(count for _, count in delays), 0
-    for delay_s, count in sorted(delays):
+def percentile(values_s: Sequence[tuple[float, int]], part: float) -> float:
+    """The time that so large a part of all messages does not exceed, by times and their numbers of messages."""
+    wanted, seen = part * sum(count for _, count in values_s), 0
+    for value_s, count in sorted(values_s):
         seen += count
         if seen >= wanted:
-            return delay_s
+            return value_s
     return 0.0

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from bench.scaling.relays import RATE, Fleet, Relay
+from bench.scaling.relays import RATE, Fleet, Relay, percentile
 from smtpfleet.api.autoscaling import Autoscaling
 from smtpfleet.api.reasons import Reason
 from smtpfleet.domain.autoscaling import Rules, Sight, sizing
@@ -94,20 +94,11 @@ def _load(relay: Relay, samples: Sequence[Sample]) -> Load | None:
         per_s=seen.per_s,
         busy=seen.busy,
         minute_per_s=reached / 60,
-        queued_s=_median([(each.queued_s, each.count) for each in relay.recent]),
-        receiver_s=_median([(each.receiver_s, each.count) for each in relay.recent]),
+        queued_s=percentile([(each.queued_s, each.count) for each in relay.recent], 0.5),
+        receiver_s=percentile([(each.receiver_s, each.count) for each in relay.recent], 0.5),
         reached=reached,
         put_off=put_off,
     )
-
-
-def _median(values: Sequence[tuple[float, int]]) -> float:
-    half, seen = sum(count for _, count in values) / 2, 0
-    for value, count in sorted(values):
-        seen += count
-        if seen >= half:
-            return value
-    return 0.0
 
 
 @dataclass
