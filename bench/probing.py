@@ -1,4 +1,4 @@
-"""What probes cost the operator, and how soon a fault shows as a weight: ``python -m bench.probing``, no cluster.
+"""What probes cost the operator, and how soon a fault shows as a weight: ``python -m bench probing``, no cluster.
 
 The operator's own parts (prober, agents' reports, work queue, judgement, metrics) run in this process against light
 responders in another one; only the API server is missing. So its CPU is what an operator spends for each relay and
@@ -21,7 +21,7 @@ from typing import Any, Final
 import aiohttp
 from prometheus_client import CollectorRegistry
 
-from bench.report import Report, Series, describe_machine, render_report, write_json
+from bench.report import Report, Series, describe_machine
 from scenario.load import ROOT
 from smtpfleet.api.names import PoolKey
 from smtpfleet.api.pool import SmtpPoolSpec
@@ -233,7 +233,7 @@ def run(runs: int, sizes: Sequence[int] = SIZES) -> Report:
     for number in range(runs):
         for size in sizes:
             done = subprocess.run(
-                [sys.executable, "-m", "bench.probing", "--one", str(size)],
+                [sys.executable, "-m", "bench.probing", str(size)],
                 cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=180,
             )  # fmt: skip
             found[size].append(json.loads(done.stdout))
@@ -269,15 +269,9 @@ def _series(size: int, found: Sequence[dict[str, Any]]) -> Iterator[Series]:
 
 
 def main() -> None:
-    """Run so many times and report; ``--one N`` measures one size and prints JSON."""
-    if sys.argv[1:2] == ["--one"]:
-        cost = asyncio.run(measure(int(sys.argv[2])))
-        fields = {name: getattr(cost, name) for name in Cost.__slots__}
-        print(json.dumps(fields))
-        return
-    found = run(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
-    print(f"\n{render_report(found)}\n")
-    write_json(found, ROOT / "bench" / "results" / "probing.json")
+    """Measure one size, the only argument, and print JSON."""
+    cost = asyncio.run(measure(int(sys.argv[1])))
+    print(json.dumps({name: getattr(cost, name) for name in Cost.__slots__}))
 
 
 if __name__ == "__main__":

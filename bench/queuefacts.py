@@ -1,4 +1,4 @@
-"""What a relay's agent spends on the facts of its queue: ``python -m bench.queuefacts``, no cluster.
+"""What a relay's agent spends on the facts of its queue: ``python -m bench queuefacts``, no cluster.
 
 A queue of 50,000 messages is scanned as the agent does, once while nothing changes and once with every directory
 changed since; then lines of deliveries are read as the log pump does.
@@ -6,7 +6,6 @@ changed since; then lines of deliveries are read as the log pump does.
 
 import itertools
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench.report import Report, Series, describe_machine, render_report, write_json
-from scenario.load import ROOT
+from bench.report import Report, Series, describe_machine
 from smtpfleet.relay.logreader import LogReader
 from smtpfleet.relay.queuescan import Memory, scan
 
@@ -107,15 +105,3 @@ def _base52(value: int, digits: int) -> str:
 
 def _series(name: str, unit: str, values: Iterator[float], bar: str = "") -> Series:
     return Series(name=name, unit=unit, values=tuple(values), bar=bar)
-
-
-def main() -> int:
-    """Run it, print the table and write the JSON."""
-    report = run(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
-    print(render_report(report))
-    write_json(report, ROOT / "bench" / "results" / "queuefacts.json")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
