@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from smtpfleet.api.reasons import RelayState
-from smtpfleet.api.status import RelayEntry, SmtpPoolStatus
+from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.controller.facts import Children, pool_facts, stored_status
 from smtpfleet.domain.facts import Claim, Deployment, Pod, Pool, Relay, Wish
 from tests.unit.controller import objects
 from tests.unit.controller.objects import POOL, annotated, children, claim, deployment, pod, service
+from tests.unit.domain.samples import entry
 from tests.unit.resources.goldens import pool, table
 
 
@@ -177,11 +177,7 @@ def test_a_headless_service_has_no_address() -> None:
 
 
 def test_the_last_status_is_read_and_one_of_another_form_is_forgotten() -> None:
-    entry = RelayEntry(
-        name="outbound-relay-0", state=RelayState.SERVING, weight=100,
-        since="2026-01-01T00:00:00Z", reason="PodReady",
-    )  # fmt: skip
-    status = SmtpPoolStatus(observed_generation=2, relays=(entry,))
+    status = SmtpPoolStatus(observed_generation=2, relays=(entry(0),))
     written = status.model_dump(mode="json", by_alias=True)
     assert stored_status({"status": written}) == status
     assert stored_status({}) == SmtpPoolStatus()

@@ -3,14 +3,12 @@
 from prometheus_client import generate_latest
 
 from smtpfleet.api.autoscaling import AutoscalingStatus
-from smtpfleet.api.reasons import ConditionType, RelayState
-from smtpfleet.api.status import Condition, RelayEntry, SmtpPoolStatus
+from smtpfleet.api.reasons import ConditionType
+from smtpfleet.api.status import Condition, SmtpPoolStatus
 from smtpfleet.controller.metrics import Metrics
+from tests.unit.domain.samples import entry
 
-ENTRY = RelayEntry(
-    name="r", state=RelayState.SERVING, weight=100, since="2026-01-01T00:00:00Z", reason="PodReady"
-)
-STATUS = SmtpPoolStatus(desired_replicas=3, ready_replicas=2, relays=(ENTRY, ENTRY))
+STATUS = SmtpPoolStatus(desired_replicas=3, ready_replicas=2, relays=(entry(0), entry(1)))
 LABELS = {"namespace": "mail", "pool": "outbound"}
 
 

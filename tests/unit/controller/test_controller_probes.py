@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -12,24 +11,18 @@ from prometheus_client import CollectorRegistry, generate_latest
 from smtpfleet.api.agent_status import Canary, CanaryStatus
 from smtpfleet.api.probes import ProbeResult, ProbeStage, ProbeTrouble
 from smtpfleet.api.reasons import Reason, RelayState
-from smtpfleet.api.status import RelayEntry, SmtpPoolStatus
+from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.controller.probes import GATHER_S, Probes, pace, profile, targets
 from smtpfleet.controller.relay_metrics import RelayMetrics
 from smtpfleet.domain.facts import AgentReport, Claim, Pool, Wish
 from smtpfleet.domain.passive import canary_interval_s
 from smtpfleet.probing.dialogue import Profile
 from smtpfleet.probing.prober import Target
-from tests.unit.domain.samples import pod, pool, relay, report, spec
+from tests.unit.domain.samples import entry, pod, pool, relay, report, spec
 
 KEY = ("mail", "outbound")
 GOOD = ProbeResult(ProbeStage.QUIT, latency_s={ProbeStage.BANNER: 0.01, ProbeStage.QUIT: 0.01})
 BAD = ProbeResult(ProbeStage.MAIL, ProbeTrouble.REFUSED, code=451, latency_s={ProbeStage.MAIL: 0.02})
-SINCE = "2026-05-01T12:00:00Z"
-
-
-def entry(number: int, state: RelayState = RelayState.SERVING, **fields: Any) -> RelayEntry:
-    given: dict[str, Any] = {"weight": 100, "since": SINCE, "reason": "ProbesPassed"} | fields
-    return RelayEntry(name=f"outbound-relay-{number}", state=state, **given)
 
 
 class Fleet:

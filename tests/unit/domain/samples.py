@@ -14,8 +14,9 @@ from smtpfleet.api.agent_status import (
 )
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.probes import ProbeResult, ProbeStage
+from smtpfleet.api.reasons import ConditionType, RelayState
 from smtpfleet.api.routing import RoutingTable
-from smtpfleet.api.status import SmtpPoolStatus
+from smtpfleet.api.status import Condition, RelayEntry, SmtpPoolStatus
 from smtpfleet.domain.facts import AgentReport, Claim, Deployment, Pod, Pool, ProbeReport, Relay
 from smtpfleet.domain.table import routing_table
 
@@ -100,6 +101,19 @@ def pool(relays: Sequence[Relay] = (), *, replicas: int | None = None, **fields:
         "balancer": Deployment(wanted=2, ready=2, current=True),
     } | fields
     return Pool(**given)
+
+
+def entry(number: int, state: RelayState = RelayState.SERVING, **fields: Any) -> RelayEntry:
+    """A relay in a status."""
+    given: dict[str, Any] = {"weight": 100, "since": "2026-05-01T12:00:00Z", "reason": "ProbesPassed"}
+    return RelayEntry(name=f"outbound-relay-{number}", state=state, **(given | fields))
+
+
+def condition(status: SmtpPoolStatus, kind: ConditionType) -> Condition:
+    """A condition that a status has."""
+    found = status.condition(kind)
+    assert found is not None
+    return found
 
 
 def table(seen: Pool, *leaving: str) -> RoutingTable:

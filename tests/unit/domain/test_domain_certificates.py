@@ -7,14 +7,14 @@ import pytest
 
 from smtpfleet.api.agent_status import CertificateProblem
 from smtpfleet.api.reasons import ConditionType, Reason
-from smtpfleet.api.status import Condition, SmtpPoolStatus
+from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.domain.certificates import certificate_valid
 from smtpfleet.domain.conditions import Verdict
 from smtpfleet.domain.facts import Pool, Relay
 from smtpfleet.domain.plan import plan
 from smtpfleet.domain.status import report as build
 from smtpfleet.domain.transitions import Severity, notes
-from tests.unit.domain.samples import CERTIFICATE, pool, relay, report
+from tests.unit.domain.samples import CERTIFICATE, condition, pool, relay, report
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -119,20 +119,16 @@ def _status(of: Pool, now: datetime = NOW) -> SmtpPoolStatus:
     return build(of, plan(of), problems=(), now=now)
 
 
-def _condition(status: SmtpPoolStatus) -> Condition:
-    return next(item for item in status.conditions if item.type is ConditionType.CERTIFICATE_VALID)
-
-
 def test_the_status_changes_once_a_day() -> None:
     moments = [NOW + timedelta(minutes=10 * step) for step in range(7 * 24 * 6)]
-    messages = [_condition(_status(seen(serving(0)), moment)).message for moment in moments]
+    kind = ConditionType.CERTIFICATE_VALID
+    messages = [condition(_status(seen(serving(0)), moment), kind).message for moment in moments]
     assert len(set(messages)) == 8  # seven days touch eight of the certificate's own
 
 
 def test_the_certificate_does_not_make_a_pool_unready() -> None:
     bad = _status(seen(serving(0, problem=CertificateProblem.MISSING, error="missing")))
-    ready = next(item for item in bad.conditions if item.type is ConditionType.READY)
-    assert ready.status == "True"
+    assert condition(bad, ConditionType.READY).status == "True"
 
 
 def test_trouble_and_an_end_that_comes_near_are_events_once() -> None:

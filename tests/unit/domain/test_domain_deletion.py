@@ -14,7 +14,7 @@ from smtpfleet.domain.facts import Claim, Pool
 from smtpfleet.domain.plan import plan
 from smtpfleet.domain.status import report as status_of
 from smtpfleet.domain.transitions import Severity
-from tests.unit.domain.samples import pool, queue, relay, report, spec
+from tests.unit.domain.samples import condition, pool, queue, relay, report, spec
 
 AT = datetime(2026, 5, 1, 12, tzinfo=UTC)
 FIVE = timedelta(minutes=5)
@@ -69,9 +69,9 @@ def test_nothing_that_stays_and_what_goes_with_the_pool_are_told_too() -> None:
 def test_the_status_says_that_it_is_being_deleted() -> None:
     seen = _pool()
     status = status_of(seen, plan(seen), problems=(), now=AT)
-    told = {condition.type: (condition.status, condition.reason) for condition in status.conditions}
-    assert told[ConditionType.READY] == ("False", "Deleting")
-    assert told[ConditionType.RECONCILING] == ("True", "Deleting")
+    for kind, word in ((ConditionType.READY, "False"), (ConditionType.RECONCILING, "True")):
+        told = condition(status, kind)
+        assert (told.status, told.reason) == (word, "Deleting")
     assert status.desired_replicas == 0
 
 
@@ -79,9 +79,7 @@ def test_the_status_says_that_it_is_being_deleted() -> None:
 def test_nothing_sets_the_size_of_a_pool_that_is_being_deleted(size: dict[str, Any]) -> None:
     seen = pool((MAIL, REST), spec=spec(**size), deleted_at=AT, seen_at=AT)
     status = status_of(seen, plan(seen), problems=(), now=AT)
-    told = {
-        condition.type: (condition.status, condition.reason, condition.message)
-        for condition in status.conditions
-    }
     for kind in (ConditionType.SCALING_ACTIVE, ConditionType.SCALING_LIMITED):
-        assert told[kind] == ("False", "Deleting", "the pool is being deleted: its relays leave")
+        told = condition(status, kind)
+        assert (told.status, told.reason) == ("False", "Deleting")
+        assert told.message == "the pool is being deleted: its relays leave"

@@ -11,8 +11,8 @@ from smtpfleet.api.agent_status import (
     NextHopTrouble,
     ReceiverGroup,
 )
-from smtpfleet.api.reasons import ConditionType, Reason, RelayState
-from smtpfleet.api.status import Condition, RelayEntry, SmtpPoolStatus
+from smtpfleet.api.reasons import ConditionType, Reason
+from smtpfleet.api.status import Condition, SmtpPoolStatus
 from smtpfleet.domain.assessment import Assessment, assess
 from smtpfleet.domain.conditions import Verdict
 from smtpfleet.domain.deliveries import delivery_ready
@@ -20,7 +20,7 @@ from smtpfleet.domain.facts import Pool, Relay
 from smtpfleet.domain.plan import plan
 from smtpfleet.domain.status import report as build
 from smtpfleet.domain.transitions import Severity, notes
-from tests.unit.domain.samples import pool, relay, report
+from tests.unit.domain.samples import condition, entry, pool, relay, report
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -78,14 +78,7 @@ def test_that_most_deliveries_of_all_relays_fail_is_the_receivers(
 
 def test_what_one_relay_alone_suffers_is_not_the_receivers() -> None:
     relays = [delivering(0, tried=400, failed=400), delivering(1, tried=100, failed=0)]
-    entries = [
-        RelayEntry(
-            name=each.name, state=RelayState.SERVING, weight=100, since="2026-05-01T00:00:00Z",
-            reason=Reason.PROBES_PASSED,
-        )
-        for each in relays
-    ]  # fmt: skip
-    seen = pool(relays, previous=SmtpPoolStatus(relays=tuple(entries)), seen_at=NOW)
+    seen = pool(relays, previous=SmtpPoolStatus(relays=(entry(0), entry(1))), seen_at=NOW)
     health = assess(seen)
     assert health.standings["outbound-relay-0"].reason is Reason.DELIVERIES_FAIL
     assert delivery_ready(seen, health).status == "True"
@@ -152,5 +145,4 @@ def test_trouble_and_its_end_are_events_and_make_no_pool_unready() -> None:
         (Severity.WARNING, Reason.CREDENTIALS_REFUSED),
         (Severity.NORMAL, Reason.NEXT_HOPS_READY),
     ]
-    ready = next(item for item in bad.conditions if item.type is ConditionType.READY)
-    assert ready.status == "True"
+    assert condition(bad, ConditionType.READY).status == "True"

@@ -17,12 +17,14 @@ from smtpfleet.domain.size import pool_sizing
 from smtpfleet.domain.status import report as build
 from smtpfleet.domain.status import without_numbers
 from smtpfleet.domain.transitions import notes
-from tests.unit.domain.samples import pod, pool, relay, report, spec
+from tests.unit.domain.samples import condition, entry, pod, pool, relay, report, spec
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 IDLE = Load()
 LIMITED = Load(backlog=15_000, taken=15_000, per_s=100.0, busy=True, queued_s=9.0, receiver_s=0.01)
 SLOW = Load(backlog=15_000, per_s=60.0, busy=True, queued_s=9.0, receiver_s=0.3)
+SHRINKING = {"scaleDown": {"stabilizationWindow": "0s"}}
+"""A relay that is not needed goes at once."""
 REFUSING = Load(put_off=900, troubles=("RemoteTemporary",))
 
 
@@ -37,13 +39,17 @@ def _pool(relays: Sequence[Relay], *, previous: SmtpPoolStatus | None = None, **
     return pool(relays, spec=spec(autoscaling=given), previous=before, seen_at=NOW, **fields)
 
 
+def _leaving(number: int) -> RelayEntry:
+    return entry(number, RelayState.DRAINING, weight=0, reason="Surplus")
+
+
 def _told(seen: Pool, now: datetime = NOW) -> tuple[Plan, SmtpPoolStatus]:
     planned = plan(seen)
     return planned, build(seen, planned, problems=(), now=now)
 
 
 def _condition(status: SmtpPoolStatus, kind: ConditionType) -> tuple[str, str, str]:
-    found = next(each for each in status.conditions if each.type is kind)
+    found = condition(status, kind)
     return found.status, found.reason, found.message
 
 
@@ -130,7 +136,7 @@ def test_the_largest_number_is_told_of_with_a_warning() -> None:
 
 
 def test_a_pool_that_shrinks_marks_one_relay_and_says_why() -> None:
-    seen = _pool([_relay(0), _relay(1), _relay(2)], autoscaling={"scaleDown": {"stabilizationWindow": "0s"}})
+    seen = _pool([_relay(0), _relay(1), _relay(2)], autoscaling=SHRINKING)
     planned, status = _told(seen)
     assert planned.scale.surplus == {"outbound-relay-2"}
     gone = next(note for note in notes(seen.previous, status) if note.reason == "ScalingDown")
@@ -138,14 +144,7 @@ def test_a_pool_that_shrinks_marks_one_relay_and_says_why() -> None:
 
 
 def test_the_next_one_is_not_marked_before_the_last_has_gone() -> None:
-    leaving = RelayEntry(
-        name="outbound-relay-3",
-        state=RelayState.DRAINING,
-        weight=0,
-        since="2026-05-01T11:00:00Z",
-        reason="Surplus",
-    )
-    previous = SmtpPoolStatus(desired_replicas=3, autoscaling=AutoscalingStatus(), relays=(leaving,))
+    previous = SmtpPoolStatus(desired_replicas=3, autoscaling=AutoscalingStatus(), relays=(_leaving(3),))
     seen = _pool(
         [_relay(number) for number in range(4)],
         previous=previous,
@@ -174,21 +173,12 @@ def test_a_pool_of_which_a_person_drains_relays_still_grows_and_does_not_shrink_
         desired_replicas=4, autoscaling=AutoscalingStatus(relay_rate=100, measured=NOW.isoformat())
     )
     carried = [_relay(number, Load(taken=3000, taken_per_s=50.0)) for number in range(2)]
-    seen = _pool(
-        [*carried, *drained], previous=known, autoscaling={"scaleDown": {"stabilizationWindow": "0s"}}
-    )
+    seen = _pool([*carried, *drained], previous=known, autoscaling=SHRINKING)
     assert plan(seen).desired == 4
 
 
 def test_a_relay_that_is_drained_and_chosen_to_go_is_not_replaced() -> None:
-    leaving = RelayEntry(
-        name="outbound-relay-2",
-        state=RelayState.DRAINING,
-        weight=0,
-        since="2026-05-01T11:59:00Z",
-        reason="Surplus",
-    )
-    previous = SmtpPoolStatus(desired_replicas=2, autoscaling=AutoscalingStatus(), relays=(leaving,))
+    previous = SmtpPoolStatus(desired_replicas=2, autoscaling=AutoscalingStatus(), relays=(_leaving(2),))
     half = replace(LIMITED, backlog=6_000)
     seen = _pool([_relay(0, half), _relay(1, half), _relay(2, wish=Wish.DRAIN)], previous=previous)
     assert plan(seen).desired == 2
@@ -199,7 +189,7 @@ def test_what_keeps_mail_in_an_ejected_relay_is_no_sign_of_the_pool(load: Load) 
     """Its address may be blocked: that is why others take its mail."""
     seen = _pool(
         [_relay(0), _relay(1), _relay(2), _relay(3, load)],
-        autoscaling={"scaleDown": {"stabilizationWindow": "0s"}},
+        autoscaling=SHRINKING,
     )
     found = pool_sizing(seen, {"outbound-relay-3"})
     assert found is not None
@@ -214,7 +204,7 @@ def test_what_came_to_an_ejected_relay_counts_for_it_comes_to_the_others_next() 
     seen = _pool(
         [_relay(n, each) for n in range(4)],
         previous=known,
-        autoscaling={"scaleDown": {"stabilizationWindow": "0s"}},
+        autoscaling=SHRINKING,
     )
     found = pool_sizing(seen, {"outbound-relay-3"})
     assert found is not None
@@ -245,10 +235,8 @@ def test_an_operator_that_has_just_started_says_what_the_last_one_said() -> None
 def test_a_word_of_another_release_is_not_said_again() -> None:
     _, before = _told(_pool([_relay(0, SLOW), _relay(1, SLOW)]))
     told = tuple(
-        condition.model_copy(update={"reason": "Moonlight"})
-        if condition.type is ConditionType.SCALING_ACTIVE
-        else condition
-        for condition in before.conditions
+        each.model_copy(update={"reason": "Moonlight"}) if each.type is ConditionType.SCALING_ACTIVE else each
+        for each in before.conditions
     )
     previous = before.model_copy(update={"conditions": told})
     _, after = _told(_pool([_relay(0, None), _relay(1, None)], previous=previous))
@@ -259,15 +247,13 @@ def test_a_word_of_another_release_is_not_said_again() -> None:
 
 
 def test_a_relay_of_which_nothing_is_known_yet_keeps_the_others() -> None:
-    seen = _pool(
-        [_relay(0), _relay(1), _relay(2, None)], autoscaling={"scaleDown": {"stabilizationWindow": "0s"}}
-    )
+    seen = _pool([_relay(0), _relay(1), _relay(2, None)], autoscaling=SHRINKING)
     assert plan(seen).desired == 3
 
 
 def test_a_relay_that_does_not_run_is_not_waited_for() -> None:
     starting = _relay(2, None, agent=None, pods=(pod("outbound-relay-2", ready=False),))
-    seen = _pool([_relay(0), _relay(1), starting], autoscaling={"scaleDown": {"stabilizationWindow": "0s"}})
+    seen = _pool([_relay(0), _relay(1), starting], autoscaling=SHRINKING)
     assert plan(seen).scale.surplus == {"outbound-relay-2"}
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from smtpfleet.api.agent_status import HandOffStage, HandOffStatus, Intake
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.reasons import ConditionType, Reason, RelayState
-from smtpfleet.api.status import Condition, RelayEntry, SmtpPoolStatus
+from smtpfleet.api.status import RelayEntry, SmtpPoolStatus
 from smtpfleet.domain.conditions import Problem
 from smtpfleet.domain.facts import Claim, Deployment, Pool, Wish
 from smtpfleet.domain.figures import listing
@@ -18,7 +18,7 @@ from smtpfleet.domain.plan import plan
 from smtpfleet.domain.status import report as build
 from smtpfleet.domain.status import unreadable, write_delay_s
 from smtpfleet.domain.transitions import notes
-from tests.unit.domain.samples import SETTLED, pod, pool, queue, relay, report, table
+from tests.unit.domain.samples import SETTLED, condition, pod, pool, queue, relay, report, table
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -29,20 +29,16 @@ def _status(seen: Pool, *, problems: tuple[Problem, ...] = (), now: datetime = N
     return build(seen, plan(seen), problems=problems, now=now)
 
 
-def _condition(status: SmtpPoolStatus, kind: ConditionType) -> Condition:
-    return next(condition for condition in status.conditions if condition.type is kind)
-
-
 def _told(seen: Pool, kind: ConditionType, **more: Any) -> tuple[str, str]:
-    condition = _condition(_status(seen, **more), kind)
-    return condition.status, condition.reason
+    found = condition(_status(seen, **more), kind)
+    return found.status, found.reason
 
 
 def _entry(seen: Pool, number: int = 0) -> RelayEntry:
     return next(item for item in _status(seen).relays if item.name == f"outbound-relay-{number}")
 
 
-def test_a_pool_that_is_well_says_so_in_every_condition() -> None:
+def test_a_pool_that_is_well_says_so_in_everycondition() -> None:
     status = _status(pool(WELL))
     assert {condition.type.value: condition.status for condition in status.conditions} == {
         "Ready": "True",
@@ -117,7 +113,7 @@ def test_what_is_under_way_shows_as_reconciling(seen: Pool, reason: str) -> None
 def test_a_name_that_is_taken_stalls_the_pool_and_makes_it_not_ready() -> None:
     problem = Problem(Reason.NAME_CONFLICT, "Service outbound exists and is not this pool's")
     status = _status(pool(WELL), problems=(problem,))
-    stalled, ready = _condition(status, ConditionType.STALLED), _condition(status, ConditionType.READY)
+    stalled, ready = condition(status, ConditionType.STALLED), condition(status, ConditionType.READY)
     assert (stalled.status, stalled.reason, stalled.message) == ("True", "NameConflict", problem.message)
     assert (ready.status, ready.reason) == ("False", "NameConflict")
 
@@ -125,7 +121,7 @@ def test_a_name_that_is_taken_stalls_the_pool_and_makes_it_not_ready() -> None:
 def test_a_routing_table_that_an_agent_refuses_stalls_the_pool_and_names_the_relay() -> None:
     refusing = relay(1, agent=report("outbound-relay-1", table_error="bad parameter"))
     status = _status(pool([relay(0), refusing]))
-    stalled = _condition(status, ConditionType.STALLED)
+    stalled = condition(status, ConditionType.STALLED)
     assert (stalled.status, stalled.reason) == ("True", "TableRefused")
     assert "outbound-relay-1" in stalled.message
     assert "bad parameter" in stalled.message
@@ -165,7 +161,7 @@ def test_a_paused_pool_says_so_and_shows_the_table_that_is_in_force() -> None:
 
 def test_a_paused_relay_is_named() -> None:
     status = _status(pool([relay(0), relay(1, paused=True)]))
-    assert "outbound-relay-1" in _condition(status, ConditionType.PAUSED).message
+    assert "outbound-relay-1" in condition(status, ConditionType.PAUSED).message
     assert status.relays[1].message == "paused by annotation"
 
 
@@ -212,8 +208,8 @@ def test_since_and_transition_times_change_only_with_the_state() -> None:
     broken = pool([relay(0), relay(1, pods=())], previous=first)
     changed = _status(broken, now=LATER)
     assert changed.relays[1].since == "2026-05-01T12:05:00Z"
-    assert _condition(changed, ConditionType.READY).last_transition_time == "2026-05-01T12:05:00Z"
-    assert _condition(changed, ConditionType.STALLED).last_transition_time == "2026-05-01T12:00:00Z"
+    assert condition(changed, ConditionType.READY).last_transition_time == "2026-05-01T12:05:00Z"
+    assert condition(changed, ConditionType.STALLED).last_transition_time == "2026-05-01T12:00:00Z"
 
 
 def test_counts_of_messages_are_added_up_and_rounded() -> None:
@@ -254,11 +250,11 @@ def test_a_spec_that_cannot_be_read_stalls_the_pool_and_keeps_the_rest_of_the_st
     with pytest.raises(ValidationError) as caught:
         SmtpPoolSpec.model_validate({"replicas": 2, "submission": {"hostName": "x"}})
     status = unreadable(first, caught.value, generation=9, now=LATER)
-    stalled = _condition(status, ConditionType.STALLED)
+    stalled = condition(status, ConditionType.STALLED)
     assert (stalled.status, stalled.reason) == ("True", "InvalidSpec")
     assert "submission.hostName" in stalled.message
-    assert _condition(status, ConditionType.READY).status == "False"
-    assert _condition(status, ConditionType.AVAILABLE).status == "True"
+    assert condition(status, ConditionType.READY).status == "False"
+    assert condition(status, ConditionType.AVAILABLE).status == "True"
     assert (status.observed_generation, status.relays) == (9, first.relays)
     assert unreadable(status, caught.value, generation=9, now=LATER + timedelta(1)) == status
 

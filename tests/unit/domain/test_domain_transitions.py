@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 import pytest
 
 from smtpfleet.api.reasons import Reason, RelayState
-from smtpfleet.api.status import RelayEntry, SmtpPoolStatus
+from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.domain.conditions import Problem
 from smtpfleet.domain.facts import Pool
 from smtpfleet.domain.plan import plan
 from smtpfleet.domain.status import report as build
 from smtpfleet.domain.transitions import Severity, is_settled, notes
-from tests.unit.domain.samples import EMPTY, pod, pool, relay
+from tests.unit.domain.samples import EMPTY, entry, pod, pool, relay
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -75,10 +75,7 @@ def test_a_pool_is_settled_when_nothing_was_under_way_for_this_generation() -> N
 @pytest.mark.parametrize("reason", [Reason.PROBE_SLOW, Reason.DELIVERIES_WORSE, Reason.QUEUE_STALE])
 def test_less_mail_is_told_whatever_found_the_relay_to_be_worse(reason: Reason) -> None:
     def status(state: RelayState, why: Reason) -> SmtpPoolStatus:
-        entry = RelayEntry(
-            name="outbound-relay-0", state=state, weight=100, reason=why, since="2026-05-01T12:00:00Z"
-        )
-        return SmtpPoolStatus(relays=(entry,))
+        return SmtpPoolStatus(relays=(entry(0, state, reason=why),))
 
     well, worse = status(RelayState.SERVING, Reason.PROBES_PASSED), status(RelayState.DEGRADED, reason)
     assert [note.reason for note in notes(well, worse)] == [reason]

@@ -15,7 +15,7 @@ from smtpfleet.domain.status import report as build
 from smtpfleet.domain.table import routing_table
 from smtpfleet.domain.transitions import Severity, notes
 from smtpfleet.domain.users import users_valid
-from tests.unit.domain.samples import pool, relay, report
+from tests.unit.domain.samples import condition, pool, relay, report
 from tests.unit.domain.test_domain_certificates import NOW
 
 
@@ -107,8 +107,7 @@ def test_trouble_is_an_event_once_and_makes_no_pool_unready() -> None:
     told = [(note.severity, note.reason) for one, other in ((good, bad), (bad, bad), (bad, good))
             for note in notes(one, other)]  # fmt: skip
     assert told == [(Severity.WARNING, Reason.SECRET_MISSING), (Severity.NORMAL, Reason.USERS_VALID)]
-    ready = next(item for item in bad.conditions if item.type is ConditionType.READY)
-    assert ready.status == "True"
+    assert condition(bad, ConditionType.READY).status == "True"
 
 
 def test_the_agents_are_told_the_name_and_given_the_right_to_read_it() -> None:
