@@ -52,7 +52,7 @@ class Window:
         self._since = self._last = clock()
         self._slots = [_Slot() for _ in range(_SLOTS)]
         self._lock = threading.Lock()
-        self.deferrals: Counter[tuple[DeferralReason, DeferralStage]] = Counter()
+        self._deferrals: Counter[tuple[DeferralReason, DeferralStage]] = Counter()
         """Recipients deferred since the start."""
         self.finished_total = 0
         """Messages that left the queue since the start."""
@@ -65,7 +65,7 @@ class Window:
             slot.outcomes[outcome.status] += 1
             if outcome.reason is not None:
                 slot.deferrals[outcome.reason, outcome.stage] += 1
-                self.deferrals[outcome.reason, outcome.stage] += 1
+                self._deferrals[outcome.reason, outcome.stage] += 1
             if not outcome.tried:
                 return
             slot.tried[outcome.receiver] += 1
@@ -82,7 +82,7 @@ class Window:
     def deferred(self) -> dict[tuple[DeferralReason, DeferralStage], int]:
         """Recipients deferred since the start, by reason and step."""
         with self._lock:
-            return dict(self.deferrals)
+            return dict(self._deferrals)
 
     def shown(self) -> Deliveries:
         """The figures of the window that ends now."""
