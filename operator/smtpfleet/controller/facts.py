@@ -71,6 +71,11 @@ def deleted_at(stored: Object) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
+def is_deleted(thing: Object) -> bool:
+    """Whether somebody has deleted this object, which may stay for a while."""
+    return "deletionTimestamp" in thing["metadata"]
+
+
 def is_paused(thing: Object) -> bool:
     """Whether a person asked to leave this object alone."""
     return _annotations(thing).get(names.PAUSED_ANNOTATION) == "true"
@@ -172,7 +177,7 @@ def _deployment(live: Object, wanted: Object) -> facts.Deployment:
             and updated == replicas == status.get("replicas", 0)
         ),
         outdated=drift(wanted, live) is Drift.TEMPLATE,
-        leaving="deletionTimestamp" in live["metadata"],
+        leaving=is_deleted(live),
     )
 
 
@@ -180,7 +185,7 @@ def _claim(live: Object) -> facts.Claim:
     chosen = "volume.kubernetes.io/selected-node" in _annotations(live)
     return facts.Claim(
         bound=chosen or bool(live["spec"].get("volumeName")),
-        leaving="deletionTimestamp" in live["metadata"],
+        leaving=is_deleted(live),
     )
 
 
@@ -194,7 +199,7 @@ def _pod(live: Object) -> facts.Pod:
         address=status.get("podIP", ""),
         running=any("running" in (container.get("state") or {}) for container in containers),
         ready=conditions.get("Ready", {}).get("status") == "True",
-        leaving="deletionTimestamp" in live["metadata"],
+        leaving=is_deleted(live),
         trouble=_trouble(conditions, containers),
     )
 

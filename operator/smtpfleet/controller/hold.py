@@ -10,6 +10,7 @@ from smtpfleet.api import names
 from smtpfleet.cluster.client import Cluster, Object
 from smtpfleet.cluster.errors import ConflictError, NotFoundError
 from smtpfleet.cluster.kinds import POOL
+from smtpfleet.controller.facts import is_deleted
 
 logger = logging.getLogger(__name__)
 
@@ -17,11 +18,6 @@ logger = logging.getLogger(__name__)
 def is_held(stored: Object) -> bool:
     """Whether the pool carries the finalizer."""
     return names.DRAIN_FINALIZER in stored["metadata"].get("finalizers", ())
-
-
-def is_deleted(stored: Object) -> bool:
-    """Whether somebody has deleted it."""
-    return "deletionTimestamp" in stored["metadata"]
 
 
 def loses_children(stored: Object) -> bool:

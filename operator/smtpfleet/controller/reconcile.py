@@ -30,12 +30,13 @@ from smtpfleet.controller.facts import (
     Children,
     balancer_pods,
     deleted_at,
+    is_deleted,
     is_paused,
     pool_facts,
     relay_pods,
     stored_status,
 )
-from smtpfleet.controller.hold import is_deleted, is_held, loses_children, set_hold
+from smtpfleet.controller.hold import is_held, loses_children, set_hold
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
 from smtpfleet.controller.neighbours import neighbours
@@ -329,7 +330,7 @@ def _targets(children: Children) -> list[Target]:
     for relay, pods in relay_pods(children).items():
         running = [pod for pod in pods if pod["status"].get("podIP") and _is_running(pod)]
         if running:
-            pod = min(running, key=lambda pod: "deletionTimestamp" in pod["metadata"])
+            pod = min(running, key=is_deleted)
             targets.append(Target(relay, pod["metadata"]["uid"], pod["status"]["podIP"]))
     return targets
 
@@ -338,7 +339,7 @@ def _balancers(children: Children) -> list[Target]:
     return [
         Target(pod["metadata"]["name"], pod["metadata"]["uid"], pod["status"]["podIP"], balancer=True)
         for pod in balancer_pods(children)
-        if _is_running(pod) and "deletionTimestamp" not in pod["metadata"]
+        if _is_running(pod) and not is_deleted(pod)
     ]
 
 
