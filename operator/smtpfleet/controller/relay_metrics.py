@@ -1,6 +1,6 @@
 """What the operator measures of relays: probes, states, weights, ejections. Series of removed relays disappear."""
 
-from collections.abc import Iterable
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
@@ -13,43 +13,33 @@ from smtpfleet.api.status import SmtpPoolStatus
 _PREFIX = "smtpfleet_operator"
 _POOL = ("namespace", "pool")
 _RELAY = (*_POOL, "relay")
+_Metric = TypeVar("_Metric", Counter, Gauge)
 
 
 class RelayMetrics:
     """The metrics that have a series for each relay."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.probes = Counter(
-            f"{_PREFIX}_probes", "Probes of a relay, by what they found.", (*_RELAY, "result"),
-            registry=registry,
-        )  # fmt: skip
-        self.probe_seconds = Gauge(
-            f"{_PREFIX}_probe_duration_seconds", "How long the last good probe of a relay took.", _RELAY,
-            registry=registry,
-        )  # fmt: skip
+        self._registry = registry
+        self._of_relays: list[MetricWrapperBase] = []
+        self.probes = self._made(Counter, "probes", "Probes of a relay, by what they found.", "result")
+        self.probe_seconds = self._made(
+            Gauge, "probe_duration_seconds", "How long the last good probe of a relay took."
+        )
         self.stage_seconds = Histogram(
             f"{_PREFIX}_probe_stage_duration_seconds", "How long a step of a probe takes, over all relays of a pool.",
             (*_POOL, "stage"), buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
             registry=registry,
         )  # fmt: skip
-        self.canaries = Counter(
-            f"{_PREFIX}_canaries", "Canaries of a relay, by what became of them.", (*_RELAY, "result"),
-            registry=registry,
-        )  # fmt: skip
-        self.canary_seconds = Gauge(
-            f"{_PREFIX}_canary_duration_seconds", "How long the last canary was in a relay's queue.", _RELAY,
-            registry=registry,
-        )  # fmt: skip
-        self.states = Gauge(
-            f"{_PREFIX}_relay_state", "1 for the present state of a relay.", (*_RELAY, "state"),
-            registry=registry,
-        )  # fmt: skip
-        self.weights = Gauge(
-            f"{_PREFIX}_relay_weight", "Weight of a relay in the routing table.", _RELAY, registry=registry
+        self.canaries = self._made(
+            Counter, "canaries", "Canaries of a relay, by what became of them.", "result"
         )
-        self.ejections = Counter(
-            f"{_PREFIX}_ejections", "Ejections of a relay, by reason.", (*_RELAY, "reason"), registry=registry
+        self.canary_seconds = self._made(
+            Gauge, "canary_duration_seconds", "How long the last canary was in a relay's queue."
         )
+        self.states = self._made(Gauge, "relay_state", "1 for the present state of a relay.", "state")
+        self.weights = self._made(Gauge, "relay_weight", "Weight of a relay in the routing table.")
+        self.ejections = self._made(Counter, "ejections", "Ejections of a relay, by reason.", "reason")
         self._shown: dict[PoolKey, dict[str, RelayState]] = {}
 
     def probed(self, key: PoolKey, relay: str, word: str, result: ProbeResult | None) -> None:
@@ -87,17 +77,14 @@ class RelayMetrics:
         for known in RelayState:
             self.states.labels(*key, relay, known.value).set(known is state)
 
+    def _made(self, kind: type[_Metric], name: str, text: str, *labels: str) -> _Metric:
+        """A metric with a series for each relay, and each value of further labels."""
+        metric = kind(f"{_PREFIX}_{name}", text, (*_RELAY, *labels), registry=self._registry)
+        self._of_relays.append(metric)
+        return metric
+
     def _remove(self, labels: dict[str, str]) -> None:
-        each: Iterable[MetricWrapperBase] = (
-            self.probes,
-            self.probe_seconds,
-            self.canaries,
-            self.canary_seconds,
-            self.states,
-            self.weights,
-            self.ejections,
-        )
-        for metric in each:
+        for metric in self._of_relays:
             metric.remove_by_labels(labels)
 
 
