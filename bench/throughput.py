@@ -4,7 +4,6 @@ The direct clients choose a relay in turn and send the PROXY header that the bal
 clients share the machine, so only the ratio of neighbouring runs means anything.
 """
 
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import Final
 
 from mailcheck.jsonl import read_attempts
 from mailcheck.model import Attempt
-from scenario.load import ROOT, LoadError
+from scenario.load import run_inside
 from scenario.stage import Stage
 
 CLIENTS: Final = 20
@@ -78,14 +77,5 @@ def _closed_loop(stage: Stage, way: Way) -> list[Attempt]:
             sys.executable, "-m", "mailcheck", "generate", *way.flags,
             "--closed", str(CLIENTS), "--seconds", str(SECONDS), "--size", "2048", "--output", str(output),
         ]  # fmt: skip
-        done = subprocess.run(
-            stage.kube.inside(command),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=SECONDS + 60,
-        )
-        if done.returncode:
-            raise LoadError(f"the generator failed: {done.stderr}")
+        run_inside(stage.kube, command, timeout_s=SECONDS + 60)
         return read_attempts(output)

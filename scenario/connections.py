@@ -6,7 +6,6 @@ runs inside the cluster's network; :func:`connect` starts it there. Which relay 
 
 import asyncio
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from typing import Final
 
 from mailcheck.proxy_header import encode_proxy_header
 from scenario.kube import Kube
-from scenario.load import ROOT, LoadError
+from scenario.load import run_inside
 
 _LIMIT_S: Final = 20.0
 _PORT: Final = 40000
@@ -58,18 +57,9 @@ def connect(kube: Kube, plan: Plan, *, timeout_s: float = 300) -> list[Connectio
     Raises:
         LoadError: the process failed.
     """
-    done = subprocess.run(
-        kube.inside([sys.executable, "-m", "scenario.connections"]),
-        cwd=ROOT,
-        input=json.dumps(asdict(plan)),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout_s,
-    )
-    if done.returncode:
-        raise LoadError(f"the connections failed: {done.stderr}")
-    return [Connection(**found) for found in json.loads(done.stdout)]
+    program = [sys.executable, "-m", "scenario.connections"]
+    seen = run_inside(kube, program, said=json.dumps(asdict(plan)), timeout_s=timeout_s)
+    return [Connection(**found) for found in json.loads(seen)]
 
 
 def relays_of(connections: Sequence[Connection]) -> dict[str, set[str]]:

@@ -8,7 +8,6 @@ import asyncio
 import base64
 import json
 import ssl
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from scenario.kube import Kube
-from scenario.load import ROOT, LoadError
+from scenario.load import run_inside
 
 _AT_ONCE: Final = 60
 _REPLY_LIMIT: Final = 64 * 1024
@@ -93,19 +92,14 @@ def hold(
     patience_s = max((c.patience_s for c in conversations), default=0.0)
     rounds = 1 + len(conversations) // _AT_ONCE
     program = [sys.executable, "-m", "scenario.conversation"]
-    done = subprocess.run(
-        kube.inside(["nice", "-n", "19", *program] if yielding else program),
-        input=json.dumps([_encode(conversation) for conversation in conversations]),
-        env={**kube.environment, **({"IN_CLUSTER_FROM": source} if source else {})},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=rounds * patience_s + 60,
+    heard = run_inside(
+        kube,
+        ["nice", "-n", "19", *program] if yielding else program,
+        said=json.dumps([_encode(conversation) for conversation in conversations]),
+        source=source,
+        timeout_s=rounds * patience_s + 60,
     )
-    if done.returncode:
-        raise LoadError(f"the conversations failed: {done.stderr}")
-    answers = [_decode_answer(fields) for fields in json.loads(done.stdout)]
+    answers = [_decode_answer(fields) for fields in json.loads(heard)]
     return {answer.name: answer for answer in answers}
 
 

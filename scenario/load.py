@@ -21,7 +21,34 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class LoadError(Exception):
-    """The generator itself failed, so there is nothing to account for."""
+    """A program that plays a client failed by itself, so there is nothing to account for."""
+
+
+def run_inside(
+    kube: Kube, command: Sequence[str], *, said: str = "", source: str = "", timeout_s: float
+) -> str:
+    """Run a program of the repository inside the cluster's network, and return what it prints.
+
+    Args:
+        said: its standard input.
+        source: the node whose address its connections come from; empty: as the cluster has it.
+
+    Raises:
+        LoadError: the program failed.
+    """
+    done = subprocess.run(
+        kube.inside(command),
+        cwd=ROOT,
+        env={**kube.environment, **({"IN_CLUSTER_FROM": source} if source else {})},
+        input=said,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
+    )
+    if done.returncode:
+        raise LoadError(f"{' '.join(command)} failed: {done.stderr}")
+    return done.stdout
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from mailcheck.model import Attempt
 from scenario.kube import Kube
-from scenario.load import ROOT, LoadError
+from scenario.load import LoadError, run_inside
 from testbed import packages
 from tests.conformance.clients import CLIENTS, GO_PROGRAM, HERE, PORTS, Client, Security, Submission
 from tests.conformance.drive import Outcome
@@ -129,14 +129,9 @@ def submit(
     ``source`` is the node whose address the clients have.
     """
     told = json.dumps([_told(place, case, directory) for case in given])
-    done = subprocess.run(
-        kube.inside([sys.executable, "-m", "tests.conformance.drive"]),
-        env={**kube.environment, **({"IN_CLUSTER_FROM": source} if source else {})},
-        input=told, cwd=ROOT, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S,
-    )  # fmt: skip
-    if done.returncode:
-        raise LoadError(f"the clients could not be run: {done.stderr}")
-    outcomes = [Outcome(**fields) for fields in json.loads(done.stdout)]
+    program = [sys.executable, "-m", "tests.conformance.drive"]
+    found = run_inside(kube, program, said=told, source=source, timeout_s=_TIMEOUT_S)
+    outcomes = [Outcome(**fields) for fields in json.loads(found)]
     return {outcome.name: outcome for outcome in outcomes}
 
 

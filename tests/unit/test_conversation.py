@@ -1,11 +1,16 @@
 """Clients spoken by hand, against a server that does as a test wants."""
 
 import asyncio
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from scenario.conversation import Answer, Conversation, Step, converse, line
+from scenario.connections import Plan, connect
+from scenario.conversation import Answer, Conversation, Step, converse, hold, line
+from scenario.kube import Kube
+from scenario.load import LoadError, run_inside
 from tests.cluster.edge.smuggling import ENDS, Transfer, misread, smuggler
 from tests.unit.mailcheck.peers import Script, answer, closed_port, peer, reset
 
@@ -81,3 +86,27 @@ def test_each_smuggler_sends_its_end_of_data_as_it_is(transfer: Transfer) -> Non
     for end in ENDS:
         sent = b"".join(step.send for step in smuggler(end, transfer, "a@b"))
         assert b"outer" + end.octets + b"MAIL FROM:<admin@victim.example>" in sent
+
+
+HERE = Kube(kubectl=Path("kubectl"), kubeconfig=Path("kubeconfig"), prefix=())
+
+
+def test_programs_are_run_where_the_cluster_is_and_one_that_fails_says_why() -> None:
+    assert run_inside(HERE, [sys.executable, "-c", "print(input())"], said="Hello", timeout_s=30) == "Hello\n"
+    source = [sys.executable, "-c", "import os; print(os.environ['IN_CLUSTER_FROM'])"]
+    assert run_inside(HERE, source, source="n1", timeout_s=30) == "n1\n"
+    with pytest.raises(LoadError, match="no such way"):
+        run_inside(HERE, [sys.executable, "-c", "raise SystemExit('no such way')"], timeout_s=30)
+
+
+async def test_conversations_and_connections_are_told_to_their_programs_and_heard_back() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"421 r0 busy\r\n")
+
+    async with peer(script) as place:
+        host, _, port = place.rpartition(":")
+        said = Conversation(name="x", host=host, port=int(port), steps=(Step(),))
+        answers = await asyncio.to_thread(hold, HERE, [said])
+        (connection,) = await asyncio.to_thread(connect, HERE, Plan(target=place, clients=[""]))
+    assert answers["x"].codes == ("421",)
+    assert connection.code == 421
