@@ -4,9 +4,9 @@ import re
 from enum import StrEnum
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from smtpfleet.api.values import ApiModel, HostName, Period, SecretName, rule, rules
+from smtpfleet.api.values import ApiModel, HostName, Period, SecretName, matching, rule, rules
 
 DEFAULT_PORT: Final = 587
 IMPLICIT_TLS_PORT: Final = 465
@@ -69,38 +69,10 @@ _CREDENTIALS_DESCRIPTION: Final = (
     " ca.crt; needs tls Required or Verified. Changes are live; while it is missing or broken, mail waits."
 )
 
-
-def _check_domain(value: str) -> str:
-    if value and not re.fullmatch(_DOMAIN, value):
-        raise ValueError(f"{value!r} is {_NO_DOMAIN}")
-    return value
-
-
-MailDomain = Annotated[
-    str,
-    StringConstraints(max_length=253),
-    AfterValidator(_check_domain),
-    Field(
-        json_schema_extra=rules(
-            rule(f"self == '' || self.matches('^{_DOMAIN}$')", _NO_DOMAIN),
-        )
-    ),
-]
+MailDomain = Annotated[str, *matching(_DOMAIN, _NO_DOMAIN, longest=253, optional=True)]
 """A domain of mail addresses in ASCII, or with a leading dot every domain below it, or empty."""
 
-
-def _check_pool(value: str) -> str:
-    if value and not re.fullmatch(_POOL_NAME, value):
-        raise ValueError(f"{value!r} is {_NO_POOL}")
-    return value
-
-
-PoolName = Annotated[
-    str,
-    StringConstraints(max_length=40),
-    AfterValidator(_check_pool),
-    Field(json_schema_extra=rules(rule(f"self == '' || self.matches('^{_POOL_NAME}$')", _NO_POOL))),
-]
+PoolName = Annotated[str, *matching(_POOL_NAME, _NO_POOL, longest=40, optional=True)]
 """Name of an SmtpPool in the pool's namespace, or empty."""
 
 _SERVER_RULES: Final = (

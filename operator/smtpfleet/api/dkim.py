@@ -4,13 +4,12 @@ The list says it all: every key in it is published in the status; of the keys of
 signs; an RSA and an Ed25519 key of one domain both sign.
 """
 
-import re
 from enum import StrEnum
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field
 
-from smtpfleet.api.values import ApiModel, SecretName, rule, rules
+from smtpfleet.api.values import ApiModel, SecretName, matching, rule, rules
 
 MAX_KEYS: Final = 32
 _LABEL: Final = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -33,32 +32,10 @@ class KeyAlgorithm(StrEnum):
     ED25519 = "Ed25519"
 
 
-def _check_domain(value: str) -> str:
-    if not re.fullmatch(_DOMAIN, value):
-        raise ValueError(f"{value!r} is {_NO_DOMAIN}")
-    return value
-
-
-def _check_selector(value: str) -> str:
-    if not re.fullmatch(_SELECTOR, value):
-        raise ValueError(f"{value!r} is {_NO_SELECTOR}")
-    return value
-
-
-SigningDomain = Annotated[
-    str,
-    StringConstraints(max_length=177),
-    AfterValidator(_check_domain),
-    Field(json_schema_extra=rules(rule(f"self.matches('^{_DOMAIN}$')", _NO_DOMAIN))),
-]
+SigningDomain = Annotated[str, *matching(_DOMAIN, _NO_DOMAIN, longest=177)]
 """A DNS name in lower case. So short that with the longest selector the record's name still is one."""
 
-Selector = Annotated[
-    str,
-    StringConstraints(max_length=63),
-    AfterValidator(_check_selector),
-    Field(json_schema_extra=rules(rule(f"self.matches('^{_SELECTOR}$')", _NO_SELECTOR))),
-]
+Selector = Annotated[str, *matching(_SELECTOR, _NO_SELECTOR, longest=63)]
 """A selector in lower case: DNS does not tell cases apart, and nor do names of Secrets."""
 
 

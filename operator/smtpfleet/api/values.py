@@ -27,6 +27,7 @@ _LABEL: Final = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 _SUBDOMAIN: Final = "[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
 _NO_NAME: Final = "not a name of a Secret: write lower-case letters, digits, hyphens and dots"
 _HOST_NAME: Final = f"{_LABEL}([.]{_LABEL})*"
+_NO_HOST_NAME: Final = "not a host name: write letters, digits, hyphens and dots, such as relay.example.com"
 # Ranges in which every IPv4 address has a counterpart: IPv4-mapped (RFC 4291), 6to4 (RFC 3056), Teredo
 # (RFC 4380), NAT64 (RFC 6052).
 _STAND_FOR_IPV4: Final = ("::/64", "2002::/16", "2001::/32", "64:ff9b::/96")
@@ -44,6 +45,28 @@ def rule(expression: str, message: str, *, field_path: str = "") -> dict[str, st
 def rules(*entries: dict[str, str]) -> dict[str, Any]:
     """Schema extra of a field or model that carries CEL rules."""
     return {"x-kubernetes-validations": list(entries)}
+
+
+def matching(pattern: str, wrong: str, *, longest: int, optional: bool = False) -> tuple[Any, ...]:
+    """What makes a text field match a regular expression as a whole: ``Annotated[str, *matching("[a-z]+", …)]``.
+
+    Args:
+        wrong: what a text is that does not match, and what to write instead.
+        longest: most characters.
+        optional: it may be empty as well.
+    """
+
+    def check(value: str) -> str:
+        if not (optional and not value) and not re.fullmatch(pattern, value):
+            raise ValueError(f"{value!r} is {wrong}")
+        return value
+
+    matches = f"self.matches('^{pattern}$')"
+    return (
+        StringConstraints(max_length=longest),
+        AfterValidator(check),
+        Field(json_schema_extra=rules(rule(f"self == '' || {matches}" if optional else matches, wrong))),
+    )
 
 
 class ApiModel(BaseModel):
@@ -83,11 +106,6 @@ def _check_period(value: str) -> str:
     return value
 
 
-def _check_size(value: str) -> str:
-    size_bytes(value)
-    return value
-
-
 def _check_network(value: str) -> str:
     if not re.fullmatch(r"[0-9A-Fa-f.:]+/[0-9]+", value):
         raise ValueError(
@@ -105,20 +123,6 @@ def _check_network(value: str) -> str:
     return value
 
 
-def _check_host_name(value: str) -> str:
-    if value and not re.fullmatch(_HOST_NAME, value):
-        raise ValueError(
-            f"{value!r} is not a host name: write letters, digits, hyphens and dots, such as relay.example.com"
-        )
-    return value
-
-
-def _check_secret_name(value: str) -> str:
-    if value and not re.fullmatch(_SUBDOMAIN, value):
-        raise ValueError(f"{value!r} is {_NO_NAME}")
-    return value
-
-
 Period = Annotated[
     str,
     StringConstraints(max_length=16),
@@ -133,12 +137,7 @@ Period = Annotated[
 """Text such as ``30s``, at least one second, for Postfix counts whole seconds.
 :func:`duration_seconds` gives seconds."""
 
-Size = Annotated[
-    str,
-    StringConstraints(max_length=16),
-    AfterValidator(_check_size),
-    Field(json_schema_extra=rules(rule(f"self.matches('^{_SIZE}$')", _NO_SIZE))),
-]
+Size = Annotated[str, *matching(_SIZE, _NO_SIZE, longest=16)]
 """Text such as ``25Mi``; :func:`size_bytes` gives bytes."""
 
 TrustedNetwork = Annotated[
@@ -171,28 +170,11 @@ TrustedNetwork = Annotated[
 """A CIDR whose hosts may relay without a password: at least /8 (IPv4) or /16 (IPv6; fc00::/7 as a whole),
 and no range that stands for all of IPv4."""
 
-HostName = Annotated[
-    str,
-    StringConstraints(max_length=253),
-    AfterValidator(_check_host_name),
-    Field(
-        json_schema_extra=rules(
-            rule(
-                f"self == '' || self.matches('^{_HOST_NAME}$')",
-                "not a host name: write letters, digits, hyphens and dots, such as relay.example.com",
-            )
-        )
-    ),
-]
+HostName = Annotated[str, *matching(_HOST_NAME, _NO_HOST_NAME, longest=253, optional=True)]
 """A DNS name (or an IPv4 address where a host is asked for)."""
 
 Moment = Annotated[str, StringConstraints(max_length=32)]
 """A time in UTC as Kubernetes writes it (RFC 3339), or empty."""
 
-SecretName = Annotated[
-    str,
-    StringConstraints(max_length=253),
-    AfterValidator(_check_secret_name),
-    Field(json_schema_extra=rules(rule(f"self == '' || self.matches('^{_SUBDOMAIN}$')", _NO_NAME))),
-]
+SecretName = Annotated[str, *matching(_SUBDOMAIN, _NO_NAME, longest=253, optional=True)]
 """Name of a Secret in the pool's namespace, or empty."""
