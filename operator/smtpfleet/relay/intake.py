@@ -145,14 +145,7 @@ def _draining(seen: Observation) -> Step:
 
 
 def _closing(seen: Observation) -> Step:
-    if seen.stopping:
-        return Stage.FREEZING, Effect.NONE
-    if not seen.draining:
-        return Stage.REOPENING, Effect.NONE
-    return (Stage.CLOSED if _is_closed(seen) else Stage.CLOSING), Effect.NONE
-
-
-def _closed(seen: Observation) -> Step:
+    """Of a closed one as well: it stays closed only as long as that is seen."""
     if seen.stopping:
         return Stage.FREEZING, Effect.NONE
     if not seen.draining:
@@ -204,7 +197,7 @@ _RULES: Final = {
     Stage.SERVING: _serving,
     Stage.DRAINING: _draining,
     Stage.CLOSING: _closing,
-    Stage.CLOSED: _closed,
+    Stage.CLOSED: _closing,
     Stage.REOPENING: _reopening,
     Stage.LEAVING: _leaving,
     Stage.FREEZING: _freezing,
