@@ -17,7 +17,10 @@ from smtpfleet.api.probes import ProbeResult, ProbeStage
 from smtpfleet.api.reasons import ConditionType, RelayState
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.api.status import Condition, RelayEntry, SmtpPoolStatus
+from smtpfleet.domain.conditions import Problem
 from smtpfleet.domain.facts import AgentReport, Claim, Deployment, Pod, Pool, ProbeReport, Relay
+from smtpfleet.domain.plan import plan
+from smtpfleet.domain.status import report as report_of
 from smtpfleet.domain.table import routing_table
 
 CERTIFICATE = CertificateStatus(
@@ -26,6 +29,7 @@ CERTIFICATE = CertificateStatus(
     not_before=datetime(2026, 4, 1, tzinfo=UTC),
     not_after=datetime(2027, 4, 1, tzinfo=UTC),
 )
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SETTLED = Deployment(wanted=1, ready=1, current=True)
 
 
@@ -107,6 +111,11 @@ def entry(number: int, state: RelayState = RelayState.SERVING, **fields: Any) ->
     """A relay in a status."""
     given: dict[str, Any] = {"weight": 100, "since": "2026-05-01T12:00:00Z", "reason": "ProbesPassed"}
     return RelayEntry(name=f"outbound-relay-{number}", state=state, **(given | fields))
+
+
+def status_of(seen: Pool, *problems: Problem, now: datetime = NOW) -> SmtpPoolStatus:
+    """The status that follows from what is seen of a pool."""
+    return report_of(seen, plan(seen), problems=problems, now=now)
 
 
 def condition(status: SmtpPoolStatus, kind: ConditionType) -> Condition:

@@ -1,22 +1,18 @@
 """The condition CertificateValid: what relays report, in one sentence for people."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from smtpfleet.api.agent_status import CertificateProblem
 from smtpfleet.api.reasons import ConditionType, Reason
-from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.domain.certificates import certificate_valid
 from smtpfleet.domain.conditions import Verdict
 from smtpfleet.domain.facts import Pool, Relay
-from smtpfleet.domain.plan import plan
-from smtpfleet.domain.status import report as build
 from smtpfleet.domain.transitions import Severity, notes
-from tests.unit.domain.samples import CERTIFICATE, condition, pool, relay, report
+from tests.unit.domain.samples import CERTIFICATE, NOW, condition, pool, relay, report, status_of
 
-NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
@@ -115,26 +111,22 @@ def test_without_tls_there_is_nothing_to_judge() -> None:
     assert (verdict.status, verdict.reason) == ("Unknown", Reason.TLS_DISABLED)
 
 
-def _status(of: Pool, now: datetime = NOW) -> SmtpPoolStatus:
-    return build(of, plan(of), problems=(), now=now)
-
-
 def test_the_status_changes_once_a_day() -> None:
     moments = [NOW + timedelta(minutes=10 * step) for step in range(7 * 24 * 6)]
     kind = ConditionType.CERTIFICATE_VALID
-    messages = [condition(_status(seen(serving(0)), moment), kind).message for moment in moments]
+    messages = [condition(status_of(seen(serving(0)), now=moment), kind).message for moment in moments]
     assert len(set(messages)) == 8  # seven days touch eight of the certificate's own
 
 
 def test_the_certificate_does_not_make_a_pool_unready() -> None:
-    bad = _status(seen(serving(0, problem=CertificateProblem.MISSING, error="missing")))
+    bad = status_of(seen(serving(0, problem=CertificateProblem.MISSING, error="missing")))
     assert condition(bad, ConditionType.READY).status == "True"
 
 
 def test_trouble_and_an_end_that_comes_near_are_events_once() -> None:
-    good, soon = _status(seen(serving(0))), _status(seen(serving(0, **until(9 * DAY))))
-    bad = _status(seen(serving(0, problem=CertificateProblem.MISSING, error="missing")))
-    sooner = _status(seen(serving(0, **until(8 * DAY))))
+    good, soon = status_of(seen(serving(0))), status_of(seen(serving(0, **until(9 * DAY))))
+    bad = status_of(seen(serving(0, problem=CertificateProblem.MISSING, error="missing")))
+    sooner = status_of(seen(serving(0, **until(8 * DAY))))
     told = [(note.severity, note.reason) for before, after in [(good, soon), (good, bad), (bad, good)]
             for note in notes(before, after)]  # fmt: skip
     assert told == [

@@ -12,9 +12,8 @@ from smtpfleet.api.routing import RouteState
 from smtpfleet.domain.deletion import Deletion, deletion, farewell
 from smtpfleet.domain.facts import Claim, Pool
 from smtpfleet.domain.plan import plan
-from smtpfleet.domain.status import report as status_of
 from smtpfleet.domain.transitions import Severity
-from tests.unit.domain.samples import condition, pool, queue, relay, report, spec
+from tests.unit.domain.samples import condition, pool, queue, relay, report, spec, status_of
 
 AT = datetime(2026, 5, 1, 12, tzinfo=UTC)
 FIVE = timedelta(minutes=5)
@@ -68,7 +67,7 @@ def test_nothing_that_stays_and_what_goes_with_the_pool_are_told_too() -> None:
 
 def test_the_status_says_that_it_is_being_deleted() -> None:
     seen = _pool()
-    status = status_of(seen, plan(seen), problems=(), now=AT)
+    status = status_of(seen)
     for kind, word in ((ConditionType.READY, "False"), (ConditionType.RECONCILING, "True")):
         told = condition(status, kind)
         assert (told.status, told.reason) == (word, "Deleting")
@@ -78,7 +77,7 @@ def test_the_status_says_that_it_is_being_deleted() -> None:
 @pytest.mark.parametrize("size", [{"replicas": 2}, {"autoscaling": {"maxReplicas": 4}}])
 def test_nothing_sets_the_size_of_a_pool_that_is_being_deleted(size: dict[str, Any]) -> None:
     seen = pool((MAIL, REST), spec=spec(**size), deleted_at=AT, seen_at=AT)
-    status = status_of(seen, plan(seen), problems=(), now=AT)
+    status = status_of(seen)
     for kind in (ConditionType.SCALING_ACTIVE, ConditionType.SCALING_LIMITED):
         told = condition(status, kind)
         assert (told.status, told.reason) == ("False", "Deleting")

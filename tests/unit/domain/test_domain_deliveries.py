@@ -1,7 +1,5 @@
 """The condition DeliveryReady: what relays report of their next hops, in one sentence for people."""
 
-from datetime import UTC, datetime
-
 import pytest
 
 from smtpfleet.api.agent_status import (
@@ -16,13 +14,9 @@ from smtpfleet.api.status import Condition, SmtpPoolStatus
 from smtpfleet.domain.assessment import Assessment, assess
 from smtpfleet.domain.conditions import Verdict
 from smtpfleet.domain.deliveries import delivery_ready
-from smtpfleet.domain.facts import Pool, Relay
-from smtpfleet.domain.plan import plan
-from smtpfleet.domain.status import report as build
+from smtpfleet.domain.facts import Relay
 from smtpfleet.domain.transitions import Severity, notes
-from tests.unit.domain.samples import condition, entry, pool, relay, report
-
-NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+from tests.unit.domain.samples import NOW, condition, entry, pool, relay, report, status_of
 
 
 def telling(number: int, *troubles: NextHopTrouble) -> Relay:
@@ -130,12 +124,8 @@ def test_a_newer_agents_word_means_trouble() -> None:
     assert status.troubles[0].problem is NextHopProblem.INVALID
 
 
-def _status(of: Pool) -> SmtpPoolStatus:
-    return build(of, plan(of), problems=(), now=NOW)
-
-
 def test_trouble_and_its_end_are_events_and_make_no_pool_unready() -> None:
-    good, bad = _status(pool([telling(0)])), _status(pool([telling(0, trouble(NextHopProblem.REFUSED))]))
+    good, bad = status_of(pool([telling(0)])), status_of(pool([telling(0, trouble(NextHopProblem.REFUSED))]))
     told = [
         (note.severity, note.reason)
         for before, after in [(good, bad), (bad, bad), (bad, good)]

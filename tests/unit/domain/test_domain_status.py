@@ -1,7 +1,7 @@
 """The status of a pool: conditions, relays, and when it is worth a write."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,36 +10,40 @@ from pydantic import ValidationError
 from smtpfleet.api.agent_status import HandOffStage, HandOffStatus, Intake
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.reasons import ConditionType, Reason, RelayState
-from smtpfleet.api.status import RelayEntry, SmtpPoolStatus
+from smtpfleet.api.status import RelayEntry
 from smtpfleet.domain.conditions import Problem
 from smtpfleet.domain.facts import Claim, Deployment, Pool, Wish
 from smtpfleet.domain.figures import listing
-from smtpfleet.domain.plan import plan
-from smtpfleet.domain.status import report as build
 from smtpfleet.domain.status import unreadable, write_delay_s
 from smtpfleet.domain.transitions import notes
-from tests.unit.domain.samples import SETTLED, condition, pod, pool, queue, relay, report, table
+from tests.unit.domain.samples import (
+    NOW,
+    SETTLED,
+    condition,
+    pod,
+    pool,
+    queue,
+    relay,
+    report,
+    status_of,
+    table,
+)
 
-NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
 WELL = [relay(0), relay(1)]
 
 
-def _status(seen: Pool, *, problems: tuple[Problem, ...] = (), now: datetime = NOW) -> SmtpPoolStatus:
-    return build(seen, plan(seen), problems=problems, now=now)
-
-
 def _told(seen: Pool, kind: ConditionType, **more: Any) -> tuple[str, str]:
-    found = condition(_status(seen, **more), kind)
+    found = condition(status_of(seen, **more), kind)
     return found.status, found.reason
 
 
 def _entry(seen: Pool, number: int = 0) -> RelayEntry:
-    return next(item for item in _status(seen).relays if item.name == f"outbound-relay-{number}")
+    return next(item for item in status_of(seen).relays if item.name == f"outbound-relay-{number}")
 
 
 def test_a_pool_that_is_well_says_so_in_everycondition() -> None:
-    status = _status(pool(WELL))
+    status = status_of(pool(WELL))
     assert {condition.type.value: condition.status for condition in status.conditions} == {
         "Ready": "True",
         "Reconciling": "False",
@@ -62,7 +66,7 @@ def test_a_pool_that_is_well_says_so_in_everycondition() -> None:
 
 
 def test_every_condition_is_there_on_the_first_visit_of_an_empty_pool() -> None:
-    status = _status(pool(replicas=2, balancer=None))
+    status = status_of(pool(replicas=2, balancer=None))
     assert {condition.type for condition in status.conditions} == set(ConditionType)
     assert _told(pool(replicas=2, balancer=None), ConditionType.RECONCILING) == ("True", "ScalingUp")
     assert _told(pool(replicas=2, balancer=None), ConditionType.QUEUE_HEALTHY) == ("Unknown", "QueueUnknown")
@@ -112,7 +116,7 @@ def test_what_is_under_way_shows_as_reconciling(seen: Pool, reason: str) -> None
 
 def test_a_name_that_is_taken_stalls_the_pool_and_makes_it_not_ready() -> None:
     problem = Problem(Reason.NAME_CONFLICT, "Service outbound exists and is not this pool's")
-    status = _status(pool(WELL), problems=(problem,))
+    status = status_of(pool(WELL), problem)
     stalled, ready = condition(status, ConditionType.STALLED), condition(status, ConditionType.READY)
     assert (stalled.status, stalled.reason, stalled.message) == ("True", "NameConflict", problem.message)
     assert (ready.status, ready.reason) == ("False", "NameConflict")
@@ -120,7 +124,7 @@ def test_a_name_that_is_taken_stalls_the_pool_and_makes_it_not_ready() -> None:
 
 def test_a_routing_table_that_an_agent_refuses_stalls_the_pool_and_names_the_relay() -> None:
     refusing = relay(1, agent=report("outbound-relay-1", table_error="bad parameter"))
-    status = _status(pool([relay(0), refusing]))
+    status = status_of(pool([relay(0), refusing]))
     stalled = condition(status, ConditionType.STALLED)
     assert (stalled.status, stalled.reason) == ("True", "TableRefused")
     assert "outbound-relay-1" in stalled.message
@@ -141,7 +145,7 @@ def test_a_silent_agent_makes_the_queues_unknown_but_the_relay_serves() -> None:
 
 def test_an_agent_that_missed_a_round_is_not_silent() -> None:
     seen = pool([relay(0), relay(1, agent=report("outbound-relay-1", age_s=12))])
-    assert _status(seen) == _status(pool(WELL))
+    assert status_of(seen) == status_of(pool(WELL))
 
 
 def test_a_stranded_relay_makes_the_queues_unhealthy() -> None:
@@ -160,7 +164,7 @@ def test_a_paused_pool_says_so_and_shows_the_table_that_is_in_force() -> None:
 
 
 def test_a_paused_relay_is_named() -> None:
-    status = _status(pool([relay(0), relay(1, paused=True)]))
+    status = status_of(pool([relay(0), relay(1, paused=True)]))
     assert "outbound-relay-1" in condition(status, ConditionType.PAUSED).message
     assert status.relays[1].message == "paused by annotation"
 
@@ -187,7 +191,7 @@ def test_a_relays_state_follows_from_what_is_seen(
 
 
 def test_a_relay_that_served_and_whose_pod_runs_but_is_not_ready_is_degraded() -> None:
-    before = _status(pool(WELL))
+    before = status_of(pool(WELL))
     broken = relay(1, pods=(pod("outbound-relay-1", ready=False),))
     entry = _entry(pool([relay(0), broken], previous=before), 1)
     assert (entry.state, entry.reason) == (RelayState.DEGRADED, "PodNotReady")
@@ -200,13 +204,13 @@ def test_a_draining_surplus_relay_says_what_it_waits_for() -> None:
 
 
 def test_since_and_transition_times_change_only_with_the_state() -> None:
-    first = _status(pool(WELL))
-    same = _status(pool(WELL, previous=first, generation=4), now=LATER)
+    first = status_of(pool(WELL))
+    same = status_of(pool(WELL, previous=first, generation=4), now=LATER)
     assert [entry.since for entry in same.relays] == [entry.since for entry in first.relays]
     assert {c.last_transition_time for c in same.conditions} == {"2026-05-01T12:00:00Z"}
     assert {c.observed_generation for c in same.conditions} == {4}
     broken = pool([relay(0), relay(1, pods=())], previous=first)
-    changed = _status(broken, now=LATER)
+    changed = status_of(broken, now=LATER)
     assert changed.relays[1].since == "2026-05-01T12:05:00Z"
     assert condition(changed, ConditionType.READY).last_transition_time == "2026-05-01T12:05:00Z"
     assert condition(changed, ConditionType.STALLED).last_transition_time == "2026-05-01T12:00:00Z"
@@ -215,38 +219,38 @@ def test_since_and_transition_times_change_only_with_the_state() -> None:
 def test_counts_of_messages_are_added_up_and_rounded() -> None:
     one = relay(0, agent=report("outbound-relay-0", queue=queue(active=1234, incoming=1, deferred=40)))
     two = relay(1, agent=report("outbound-relay-1", queue=queue(active=10, deferred=2)))
-    status = _status(pool([one, two]))
+    status = status_of(pool([one, two]))
     assert (status.backlog, status.deferred) == (1200, 42)
     assert [entry.backlog for entry in status.relays] == [1200, 10]
 
 
 def test_a_silent_relays_last_known_queue_stays_visible() -> None:
-    first = _status(pool([relay(0, agent=report("outbound-relay-0", queue=queue(deferred=12)))]))
-    later = _status(pool([relay(0, agent=None)], previous=first))
+    first = status_of(pool([relay(0, agent=report("outbound-relay-0", queue=queue(deferred=12)))]))
+    later = status_of(pool([relay(0, agent=None)], previous=first))
     assert later.relays[0].deferred == 12
 
 
 def test_the_same_facts_give_the_same_status_later_so_nothing_is_written() -> None:
-    first = _status(pool(WELL))
-    assert write_delay_s(first, _status(pool(WELL, previous=first), now=LATER), since_numbers_s=1e9) is None
+    first = status_of(pool(WELL))
+    assert write_delay_s(first, status_of(pool(WELL, previous=first), now=LATER), since_numbers_s=1e9) is None
 
 
 def test_a_change_of_numbers_alone_waits_for_the_rest_of_its_fifteen_seconds() -> None:
-    first = _status(pool([relay(0)]))
+    first = status_of(pool([relay(0)]))
     more = relay(0, agent=report("outbound-relay-0", queue=queue(active=5)))
-    second = _status(pool([more], previous=first))
+    second = status_of(pool([more], previous=first))
     assert write_delay_s(first, second, since_numbers_s=4.0) == 11.0
     assert write_delay_s(first, second, since_numbers_s=20.0) == 0.0
 
 
 def test_any_other_change_is_written_at_once() -> None:
-    first = _status(pool([relay(0)]))
-    second = _status(pool([relay(0, wish=Wish.DRAIN)], previous=first))
+    first = status_of(pool([relay(0)]))
+    second = status_of(pool([relay(0, wish=Wish.DRAIN)], previous=first))
     assert write_delay_s(first, second, since_numbers_s=0.0) == 0.0
 
 
-def test_a_spec_that_cannot_be_read_stalls_the_pool_and_keeps_the_rest_of_the_status() -> None:
-    first = _status(pool(WELL))
+def test_a_spec_that_cannot_be_read_stalls_the_pool_and_keeps_the_rest_of_thestatus_of() -> None:
+    first = status_of(pool(WELL))
     with pytest.raises(ValidationError) as caught:
         SmtpPoolSpec.model_validate({"replicas": 2, "submission": {"hostName": "x"}})
     status = unreadable(first, caught.value, generation=9, now=LATER)
@@ -304,8 +308,8 @@ def test_a_relay_whose_claim_goes_hands_over_too_and_says_why_it_goes() -> None:
 
 
 def test_that_a_queue_is_handed_over_and_that_it_cannot_be_is_told_once() -> None:
-    before = _status(_leaving(None))
-    giving, blocked = (_status(_leaving(each)) for each in (HANDS_OVER, BLOCKED))
+    before = status_of(_leaving(None))
+    giving, blocked = (status_of(_leaving(each)) for each in (HANDS_OVER, BLOCKED))
     assert [note.reason for note in notes(before, giving)] == ["HandingOff"]
     assert [note.reason for note in notes(giving, blocked)] == ["HandOffBlocked"]
     assert not notes(blocked, blocked)

@@ -1,27 +1,15 @@
 """Events: told on transitions, with the conditions' own words, and not for what is no news."""
 
-from datetime import UTC, datetime
-
 import pytest
 
 from smtpfleet.api.reasons import Reason, RelayState
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.domain.conditions import Problem
-from smtpfleet.domain.facts import Pool
-from smtpfleet.domain.plan import plan
-from smtpfleet.domain.status import report as build
 from smtpfleet.domain.transitions import Severity, is_settled, notes
-from tests.unit.domain.samples import EMPTY, entry, pod, pool, relay
+from tests.unit.domain.samples import EMPTY, entry, pod, pool, relay, status_of
 
-NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-
-
-def _status(seen: Pool, *problems: Problem) -> SmtpPoolStatus:
-    return build(seen, plan(seen), problems=problems, now=NOW)
-
-
-WELL = _status(pool([relay(0)]))
-BROKEN = _status(pool([relay(0, pods=(pod("outbound-relay-0", ready=False),))]))
+WELL = status_of(pool([relay(0)]))
+BROKEN = status_of(pool([relay(0, pods=(pod("outbound-relay-0", ready=False),))]))
 
 
 def test_nothing_new_is_nothing_told() -> None:
@@ -31,7 +19,7 @@ def test_nothing_new_is_nothing_told() -> None:
 def test_a_first_status_tells_only_of_what_a_person_must_put_right() -> None:
     assert notes(EMPTY, BROKEN) == ()
     problem = Problem(Reason.NAME_CONFLICT, "Service outbound is taken")
-    told = notes(EMPTY, _status(pool([relay(0)]), problem))
+    told = notes(EMPTY, status_of(pool([relay(0)]), problem))
     assert [(note.severity, note.reason) for note in told] == [(Severity.WARNING, Reason.NAME_CONFLICT)]
 
 
@@ -46,21 +34,21 @@ def test_a_pool_that_breaks_warns_and_one_that_recovers_tells() -> None:
 
 
 def test_another_problem_while_stalled_is_told_as_well() -> None:
-    one = _status(pool([relay(0)]), Problem(Reason.NAME_CONFLICT, "a"))
-    two = _status(pool([relay(0)]), Problem(Reason.REFUSED_BY_API, "b"))
+    one = status_of(pool([relay(0)]), Problem(Reason.NAME_CONFLICT, "a"))
+    two = status_of(pool([relay(0)]), Problem(Reason.REFUSED_BY_API, "b"))
     assert [note.reason for note in notes(one, two)] == [Reason.REFUSED_BY_API]
 
 
 def test_queues_that_are_not_known_yet_are_no_event_but_unhealthy_ones_are() -> None:
-    unknown = _status(pool([relay(0, agent=None)]))
+    unknown = status_of(pool([relay(0, agent=None)]))
     assert notes(WELL, unknown) == notes(unknown, WELL) == ()
-    ephemeral = _status(pool([relay(0, claim=None, ephemeral=True)]))
+    ephemeral = status_of(pool([relay(0, claim=None, ephemeral=True)]))
     for before in (WELL, unknown):
         assert [note.reason for note in notes(before, ephemeral)] == [Reason.QUEUE_EPHEMERAL]
 
 
 def test_what_is_under_way_is_no_event() -> None:
-    told = notes(WELL, _status(pool([relay(0)], replicas=2, previous=WELL)))
+    told = notes(WELL, status_of(pool([relay(0)], replicas=2, previous=WELL)))
     assert all(note.reason is not Reason.SCALING_UP for note in told)
 
 
@@ -69,7 +57,7 @@ def test_a_pool_is_settled_when_nothing_was_under_way_for_this_generation() -> N
     assert not is_settled(WELL, 4, 1)
     assert not is_settled(WELL, 3, 2)  # sizing by the queues asks for more
     assert not is_settled(EMPTY, 0, 0)
-    assert not is_settled(_status(pool([relay(0)], replicas=2)), 3, 2)
+    assert not is_settled(status_of(pool([relay(0)], replicas=2)), 3, 2)
 
 
 @pytest.mark.parametrize("reason", [Reason.PROBE_SLOW, Reason.DELIVERIES_WORSE, Reason.QUEUE_STALE])

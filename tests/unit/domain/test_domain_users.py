@@ -7,16 +7,12 @@ import pytest
 from smtpfleet.api.agent_status import RefusedUser, UsersProblem, UsersStatus
 from smtpfleet.api.reasons import ConditionType, Reason
 from smtpfleet.api.secret_names import secret_names
-from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.domain.conditions import Verdict
 from smtpfleet.domain.facts import Pool, Relay
-from smtpfleet.domain.plan import plan
-from smtpfleet.domain.status import report as build
 from smtpfleet.domain.table import routing_table
 from smtpfleet.domain.transitions import Severity, notes
 from smtpfleet.domain.users import users_valid
-from tests.unit.domain.samples import condition, pool, relay, report
-from tests.unit.domain.test_domain_certificates import NOW
+from tests.unit.domain.samples import condition, pool, relay, report, status_of
 
 
 def knowing(number: int, **fields: Any) -> Relay:
@@ -97,13 +93,9 @@ def test_a_word_of_a_newer_agent_is_trouble() -> None:
     assert status.problem is UsersProblem.OTHER
 
 
-def _status(of: Pool) -> SmtpPoolStatus:
-    return build(of, plan(of), problems=(), now=NOW)
-
-
 def test_trouble_is_an_event_once_and_makes_no_pool_unready() -> None:
-    good = _status(seen(knowing(0)))
-    bad = _status(seen(knowing(0, problem=UsersProblem.MISSING, error="missing", users=0)))
+    good = status_of(seen(knowing(0)))
+    bad = status_of(seen(knowing(0, problem=UsersProblem.MISSING, error="missing", users=0)))
     told = [(note.severity, note.reason) for one, other in ((good, bad), (bad, bad), (bad, good))
             for note in notes(one, other)]  # fmt: skip
     assert told == [(Severity.WARNING, Reason.SECRET_MISSING), (Severity.NORMAL, Reason.USERS_VALID)]
