@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 NAMED: Final = 5
+"""So many a message names: relays, or users that are refused."""
 
 
 def two_digits(count: int) -> int:
@@ -16,7 +17,7 @@ def two_digits(count: int) -> int:
 
 
 def listing(names: Iterable[str]) -> str:
-    """At most five names, and how many more."""
+    """At most so many names, and how many more there are."""
     ordered = list(names)
     more = f" and {len(ordered) - NAMED} more" if len(ordered) > NAMED else ""
     return ", ".join(ordered[:NAMED]) + more

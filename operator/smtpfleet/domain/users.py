@@ -11,9 +11,7 @@ from smtpfleet.api.agent_status import UsersProblem, UsersStatus
 from smtpfleet.api.reasons import Reason
 from smtpfleet.domain.conditions import Verdict
 from smtpfleet.domain.facts import Pool
-from smtpfleet.domain.figures import listing
-
-_NAMED: Final = 5
+from smtpfleet.domain.figures import NAMED, listing
 
 Reported = tuple[str, UsersStatus]
 """A relay's name and what it says."""
@@ -64,8 +62,8 @@ def _refused(reports: Sequence[Reported]) -> Verdict | None:
     if not having:
         return None
     status = max(having, key=lambda each: each.refused_total)
-    told = "; ".join(f"{entry.key}: {entry.reason}" for entry in status.refused[:_NAMED])
-    more = status.refused_total - min(len(status.refused), _NAMED)
+    told = "; ".join(f"{entry.key}: {entry.reason}" for entry in status.refused[:NAMED])
+    more = status.refused_total - min(len(status.refused), NAMED)
     rest = f"; and {more} more" if more > 0 else ""
     return Verdict(
         "False", Reason.USERS_REFUSED, f"{told}{rest}; they cannot log in for now (454), the others can"
