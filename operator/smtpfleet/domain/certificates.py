@@ -31,11 +31,7 @@ def certificate_valid(pool: Pool, now: datetime) -> Verdict:
     """The verdict on the pool's certificate."""
     if pool.spec.submission.tls.mode is TlsMode.NONE:
         return Verdict("Unknown", Reason.TLS_DISABLED, "submission.tls.mode is None")
-    reports = [
-        (relay.name, relay.agent.status.certificate)
-        for relay in pool.relays
-        if relay.exists and relay.agent and relay.agent.status.certificate
-    ]
+    reports = pool.told(lambda status: status.certificate)
     refused = _refused(pool, reports)
     if refused is not None:
         return refused

@@ -30,9 +30,6 @@ MOST: Final = 0.5
 STILL_MANY: Final = 0.3
 """Share at which it is told no longer."""
 
-Reported = tuple[str, DeliveryStatus]
-"""A relay's name and what it says."""
-
 
 def delivery_ready(pool: Pool, health: Assessment) -> Verdict:
     """The verdict on the pool's next hops: other pools, and what relays say of hosts."""
@@ -43,11 +40,7 @@ def delivery_ready(pool: Pool, health: Assessment) -> Verdict:
     if in_the_way:
         told = "; ".join(found.message for found in in_the_way)
         return Verdict("False", in_the_way[0].reason, f"{told}; mail for it waits")
-    reports = [
-        (relay.name, relay.agent.status.delivery)
-        for relay in pool.relays
-        if relay.exists and relay.agent and relay.agent.status.delivery
-    ]
+    reports = pool.told(lambda status: status.delivery)
     for problem, reason in _REASONS.items():
         having = {name: found for name, status in reports if (found := _first(status, problem))}
         if having:

@@ -1,9 +1,10 @@
 """What the operator has seen of one pool, in the terms its decisions need: no Kubernetes objects here."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 
 from smtpfleet.api.agent_status import RelayStatus
 from smtpfleet.api.pool import SmtpPoolSpec
@@ -13,6 +14,7 @@ from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.domain.load import Load
 from smtpfleet.domain.neighbours import Neighbour
 
+Told = TypeVar("Told")
 _NO_TIME: Final = datetime.fromtimestamp(0, UTC)
 
 
@@ -158,3 +160,8 @@ class Pool:
     """When somebody deleted it; None: nobody has."""
     seen_at: datetime = _NO_TIME
     """The time of day when all this was seen."""
+
+    def told(self, of: Callable[[RelayStatus], Told | None]) -> list[tuple[str, Told]]:
+        """What the relays' agents say ``of`` something, each with the relay's name; those that do not are left out."""
+        answers = ((relay.name, relay.agent.status) for relay in self.relays if relay.exists and relay.agent)
+        return [(name, told) for name, status in answers if (told := of(status)) is not None]

@@ -96,10 +96,8 @@ def _entry(pool: Pool, key: DkimKey, before: DkimEntry | None) -> DkimEntry:
     )
 
 
-def _reports(pool: Pool) -> Iterator[tuple[str, SigningStatus]]:
-    for relay in pool.relays:
-        if relay.exists and relay.agent and relay.agent.status.signing:
-            yield relay.name, relay.agent.status.signing
+def _reports(pool: Pool) -> list[tuple[str, SigningStatus]]:
+    return pool.told(lambda status: status.signing)
 
 
 def _told(pool: Pool, key: DkimKey) -> Iterator[Told]:

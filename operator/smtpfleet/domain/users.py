@@ -27,12 +27,7 @@ def users_valid(pool: Pool) -> Verdict:
             "submission.authentication names no Secret: there are no users",
         )
     reports = [
-        (relay.name, relay.agent.status.users)
-        for relay in pool.relays
-        if relay.exists
-        and relay.agent
-        and relay.agent.status.users
-        and relay.agent.status.users.secret == secret
+        (name, users) for name, users in pool.told(lambda status: status.users) if users.secret == secret
     ]
     return _missing(reports) or _refused(reports) or _known(pool, reports)
 
