@@ -6,12 +6,9 @@ resync time; one slow key takes one worker only.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-
-logger = logging.getLogger(__name__)
 
 Key = TypeVar("Key", bound=Hashable)
 

@@ -6,7 +6,6 @@ keeps is the last canaries' ids, digests and times, in constant memory; it is no
 
 import asyncio
 import hashlib
-import logging
 import re
 import time
 from collections import deque
@@ -18,8 +17,6 @@ from smtpfleet.api.agent_status import Canary, CanaryStatus
 from smtpfleet.api.probes import CANARY_DOMAIN
 from smtpfleet.relay.queuescan import arrival_s
 from smtpfleet.relay.unixsocket import bind
-
-logger = logging.getLogger(__name__)
 
 KEPT: Final = 8
 _LIMIT_BYTES: Final = 64 * 1024

@@ -5,7 +5,6 @@ once (a program that opens fifty connections) is one attempt; whoever is put off
 """
 
 import asyncio
-import logging
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
@@ -16,8 +15,6 @@ from smtpfleet.relay.users.book import Accounts, UnavailableError
 from smtpfleet.relay.users.mechanisms import Password, Proof
 from smtpfleet.relay.users.throttle import Throttle
 from smtpfleet.relay.users.verifier import BusyError, Verifier
-
-logger = logging.getLogger(__name__)
 
 FAILURE_S: Final = 1.0
 """A failure is told after this time at the earliest: guessing in one session is slow, and no trial's time shows."""
