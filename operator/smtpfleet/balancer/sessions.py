@@ -7,8 +7,9 @@ not, no timeout runs, and neither the client's leaving nor ``shutdown session`` 
 later, when every connection that was on its way has either been made or has failed over to another relay.
 
 One failed check takes a relay out of the rotation; its sessions are closed only if no check passed until
-the script's delay was over. While more relays look down than up, it waits longer: that is rather a machine too busy to
-check than a fleet that hangs, and sessions that still work would be cut.
+the script's delay was over. It waits longer while the relay's agent answers, and while more relays look down than up:
+that is rather a machine too busy to check than a relay, or a fleet, that hangs, and sessions that still work would be
+cut.
 
 A process that a reload replaced checks nothing any more, and what its last check said stays so for ever. There the
 script asks the relay itself, before it closes the sessions that such a process still has.
@@ -26,7 +27,7 @@ CLOSE_AFTER_MS: Final = CHECK_AGAIN_MS + CHECK_TIMEOUT_MS
 """From the first failed check to the end of the second: longer than any connection takes to be made."""
 
 PANIC_MS: Final = 2000
-"""How much longer sessions are kept while more relays look down than up."""
+"""How much longer sessions are kept while other signs speak against a relay that hangs."""
 _LOOK_MS: Final = 100
 
 SCRIPT: Final = f"""\
@@ -58,6 +59,11 @@ local function greets(server)
   return banner ~= nil and banner:find("^220") ~= nil
 end
 
+local function agent_answers(server)
+  local stats = server:get_stats()
+  return stats ~= nil and (stats["agent_status"] or ""):find("L7OK") ~= nil
+end
+
 core.event_sub({{"SERVER_DOWN"}}, function(event, data)
   local server = data.reference
   if server == nil then return end
@@ -65,7 +71,8 @@ core.event_sub({{"SERVER_DOWN"}}, function(event, data)
     core.msleep({CLOSE_AFTER_MS})
     local waited = 0
     -- A server that has passed a check again is "DOWN 1/2".
-    while waited < {PANIC_MS} and status(server) == "DOWN" and more_down_than_up(data.proxy_name) do
+    while waited < {PANIC_MS} and status(server) == "DOWN"
+        and (agent_answers(server) or more_down_than_up(data.proxy_name)) do
       core.msleep({_LOOK_MS})
       waited = waited + {_LOOK_MS}
     end
