@@ -15,7 +15,8 @@ from mailcheck.checker import fully_drained
 from mailcheck.jsonl import decode_arrivals
 from mailcheck.model import Arrival, Attempt
 from mailcheck.sink.kept import KeptMessage, decode_kept
-from scenario.kube import Kube, KubeError, Object, wait_until
+from scenario.apiserver import KubeError
+from scenario.kube import Kube, Object, wait_until
 
 CLUSTER_NETWORKS: Final = ("10.0.0.0/8", "172.16.0.0/12")
 """Pods and nodes of local clusters: from where scenarios hand in mail."""

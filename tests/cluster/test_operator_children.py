@@ -8,8 +8,9 @@ from uuid import uuid4
 
 import pytest
 
+from scenario.apiserver import KubeError
 from scenario.cluster import Local
-from scenario.kube import KubeError, Object, wait_until
+from scenario.kube import Object, wait_until
 from tests.cluster.operators import WRITTEN, Space, no_operator, space
 
 CHILDREN = [
