@@ -7,6 +7,7 @@ SMTPFLEET_KEEP=1 to keep it for the next run.
 
 import os
 import random
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,8 @@ from testbed.handle import ClusterHandle
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 _NAME = os.environ.get("CLUSTER_NAME") or "smtpfleet-test"
 os.environ["CLUSTER_NAME"] = f"{_NAME}-{_WORKER}" if _WORKER else _NAME
+# bin/in-cluster starts with every client: not by way of whatever else is called python3 here.
+os.environ.setdefault("PYTHON", sys.executable)
 _SHORT_CHAOS = 3
 # How long an example takes is the machine's business.
 settings.register_profile("smtpfleet", deadline=None)
@@ -33,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--conformance",
         choices=("light", "all"),
         default="light",
-        help="clients of test_edge.py that are run",
+        help="clients of test_edge.py that are run: all by every port, or light ones each feature by one",
     )
 
 
