@@ -24,7 +24,7 @@ SINK: Final = "sink"
 SINK_PORT: Final = 2525
 CONTROL_PORT: Final = 8026
 _KEPT: Final = 1000
-_EMPTY_LOOKS: Final = 6
+_EMPTY_LOOKS: Final = 12
 """So often in a row every queue must be seen empty: a message on its way between two directories is in neither."""
 
 
