@@ -26,6 +26,8 @@ CONTROL_PORT: Final = 8026
 _KEPT: Final = 1000
 _EMPTY_LOOKS: Final = 12
 """So often in a row every queue must be seen empty: a message on its way between two directories is in neither."""
+_FRESH_LOOKS: Final = 6
+"""The same where nobody says what is to arrive: an agent's count may be older than the last message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +198,9 @@ class Stage:
             empty_looks = 0 if queued else empty_looks + 1
             if queued:
                 return f"{queued} messages are queued"
-            if fully_drained(attempts, self.arrivals(), queued=queued) or empty_looks >= _EMPTY_LOOKS:
+            if empty_looks >= (_EMPTY_LOOKS if attempts else _FRESH_LOOKS):
+                return ""
+            if attempts and fully_drained(attempts, self.arrivals(), queued=queued):
                 return ""
             return "the queues are empty, but not everything has arrived"
 
