@@ -48,8 +48,12 @@ install: .venv/ready ## The chart into the current cluster
 	@$(PY) -m scenario.cluster
 
 .PHONY: test
-test: .venv/ready ## Every test (TESTS=…: some), on real clusters of their own that are removed afterwards
+test: .venv/ready ## The tests (TESTS=…: some), on real clusters of their own that are removed afterwards
 	@CLUSTER_NAME=$(TEST_CLUSTER_NAME) $(PY) -m pytest $(TESTS) -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+.PHONY: test-all
+test-all: ## The same with all that it leaves out: what is marked thorough, all faults, all clients
+	@$(MAKE) test PYTEST_ARGS="--thorough --chaos=all --conformance=all $(PYTEST_ARGS)"
 
 .PHONY: unit
 unit: .venv/ready ## The tests that need no cluster (seconds)
