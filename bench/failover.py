@@ -13,7 +13,8 @@ from mailcheck.model import Attempt
 from mailcheck.timeline import reasons
 from scenario import faults
 from scenario.accounts import Figures, figures, of_this_run
-from scenario.kube import KubeError, NotReachedError, wait_until
+from scenario.apiserver import KubeError
+from scenario.kube import NotReachedError, wait_until
 from scenario.load import Shape, Step, run
 from scenario.stage import Stage
 

@@ -1,4 +1,4 @@
-"""kubectl as a function: what scenarios need of a cluster, whatever made the cluster."""
+"""What scenarios need of a cluster, whatever made it: kubectl for what a user does, the API server for what he sees."""
 
 import json
 import os
@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scenario.apiserver import ApiServer, KubeError, server
+
 Object = dict[str, Any]
 """A Kubernetes object as JSON."""
-
-
-class KubeError(Exception):
-    """kubectl said no; the message is its own."""
 
 
 class NotReachedError(Exception):
@@ -53,10 +51,18 @@ class Kube:
             raise KubeError(done.stderr.strip() or done.stdout.strip())
         return done.stdout
 
+    @property
+    def server(self) -> ApiServer:
+        """The API server, without kubectl."""
+        return server(self.kubeconfig)
+
     def get(self, *arguments: str) -> Object:
-        """``kubectl get … -o json``."""
-        found: Object = json.loads(self.run("get", *arguments, "-o", "json"))
-        return found
+        """What ``kubectl get … -o json`` prints, for the arguments that :meth:`ApiServer.get` knows.
+
+        Raises:
+            KubeError: the API server refused; NotFoundError: there is none.
+        """
+        return self.server.get(arguments)
 
     def items(self, *arguments: str) -> list[Object]:
         """The items of a list."""
@@ -65,11 +71,11 @@ class Kube:
 
     def raw(self, path: str) -> str:
         """GET a path of the API server, such as a pod's port by its proxy."""
-        return self.run("get", "--raw", path)
+        return self.server.request("GET", path)
 
     def post_raw(self, path: str, body: str) -> str:
         """POST to a path of the API server."""
-        return self.run("create", "--raw", path, "-f", "-", stdin=body)
+        return self.server.request("POST", path, body=body)
 
     def apply(self, *objects: Object, server_side: bool = False) -> None:
         """Apply objects as a user does."""
@@ -82,8 +88,10 @@ class Kube:
         return [*self.prefix, *command]
 
 
-def wait_until(seen: Callable[[], str], *, timeout_s: float, interval_s: float = 0.25) -> float:
+def wait_until(seen: Callable[[], str], *, timeout_s: float, interval_s: float = 0.0) -> float:
     """Wait until ``seen`` returns the empty text; return the seconds it took.
+
+    Looks are ``interval_s`` apart; without it a quarter of a second, or half of one where it takes long.
 
     Raises:
         NotReachedError: not in time; with the last text.
@@ -96,4 +104,4 @@ def wait_until(seen: Callable[[], str], *, timeout_s: float, interval_s: float =
             return passed
         if passed > timeout_s:
             raise NotReachedError(f"after {timeout_s:.0f} s: {last}")
-        time.sleep(interval_s)
+        time.sleep(interval_s or min(0.5, 0.25 + passed / 20))

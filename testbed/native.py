@@ -140,6 +140,8 @@ class NativeCluster:
                 pass  # an error of any node is raised here
 
     def _load_base(self, wanted: Sequence[Image], name: str) -> None:
+        # Asking costs as much as starting does: not before there is somebody to ask.
+        until(partial(self._inside, name, "test", "-S", node.CONTAINERD_SOCKET), f"containerd of {name}")
         until(partial(self._inside, name, *_CTR, "version"), f"containerd of {name}")
         present = self._inside(name, *_CTR, "images", "ls", "-q").split()
         for image in wanted:

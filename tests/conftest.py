@@ -7,6 +7,7 @@ SMTPFLEET_KEEP=1 to keep it for the next run.
 
 import os
 import random
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,8 @@ from testbed.handle import ClusterHandle
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 _NAME = os.environ.get("CLUSTER_NAME") or "smtpfleet-test"
 os.environ["CLUSTER_NAME"] = f"{_NAME}-{_WORKER}" if _WORKER else _NAME
+# bin/in-cluster starts with every client: not by way of whatever else is called python3 here.
+os.environ.setdefault("PYTHON", sys.executable)
 _SHORT_CHAOS = 3
 # How long an example takes is the machine's business.
 settings.register_profile("smtpfleet", deadline=None)
@@ -33,25 +36,39 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--conformance",
         choices=("light", "all"),
         default="light",
-        help="clients of test_edge.py that are run",
+        help="clients of test_edge.py that are run: all by every port, or light ones each feature by one",
+    )
+    parser.addoption("--thorough", action="store_true", help="also what is marked thorough")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "thorough(why): only for `make test-all`: it takes long, and a shorter test shows most of it",
     )
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    if config.option.chaos == "all":
-        return []
-    return [
-        f"chaos: {_SHORT_CHAOS} tests chosen by --chaos-seed={config.option.chaos_seed}; `make chaos` runs all"
-    ]
+    """What a short run leaves out, and who does not."""
+    option, lines = config.option, []
+    if option.chaos != "all":
+        lines.append(
+            f"chaos: {_SHORT_CHAOS} tests chosen by --chaos-seed={option.chaos_seed}; `make chaos` runs all"
+        )
+    if not option.thorough:
+        lines.append("left out: what is marked thorough; `make test-all` runs it")
+    return lines
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A short run takes some fault tests, chosen by the seed."""
+    """A short run takes some fault tests, chosen by the seed, and leaves out what a shorter test shows as well."""
     chaos = [item for item in items if item.nodeid.startswith("tests/chaos/")]
-    if config.option.chaos == "all" or len(chaos) <= _SHORT_CHAOS:
-        return
-    chosen = random.Random(config.option.chaos_seed).sample(chaos, _SHORT_CHAOS)
-    left_out = [item for item in chaos if item not in chosen]
+    left_out = (
+        [item for item in items if item.get_closest_marker("thorough")] if not config.option.thorough else []
+    )
+    if config.option.chaos != "all" and len(chaos) > _SHORT_CHAOS:
+        chosen = random.Random(config.option.chaos_seed).sample(chaos, _SHORT_CHAOS)
+        left_out += [item for item in chaos if item not in chosen]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
 

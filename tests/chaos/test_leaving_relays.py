@@ -18,8 +18,9 @@ from mailcheck.model import Attempt
 from mailcheck.timeline import reasons
 from scenario import faults
 from scenario.accounts import of_this_run
+from scenario.apiserver import KubeError
 from scenario.cluster import OPERATOR_NAMESPACE, Local
-from scenario.kube import KubeError, wait_until
+from scenario.kube import wait_until
 from scenario.load import Load, Shape
 from scenario.stage import Pod, Stage
 from tests.cluster.operators import Space

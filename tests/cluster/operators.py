@@ -13,8 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
+from scenario.apiserver import KubeError, NotFoundError
 from scenario.cluster import OPERATOR_NAMESPACE, RELEASE, Local
-from scenario.kube import Kube, KubeError, Object, wait_until
+from scenario.kube import Kube, Object, wait_until
 from scenario.load import ROOT
 
 WRITTEN: Final = (
@@ -50,8 +51,10 @@ class Space:
 
     def find(self, kind: str, name: str) -> Object | None:
         """The object, or None."""
-        found = self.run("get", kind, name, "--ignore-not-found", "-o", "json")
-        return dict(json.loads(found)) if found.strip() else None
+        try:
+            return self.get(kind, name)
+        except NotFoundError:
+            return None
 
     def get(self, kind: str, name: str) -> Object:
         """The object; it must be there."""

@@ -110,6 +110,7 @@ def test_a_pool_that_drains_goes_when_its_mail_has_gone_and_leaves_nothing(
     assert not verdict.duplicated
 
 
+@pytest.mark.thorough("volumes that are kept are restored by the test of Retain")
 def test_what_is_not_delivered_in_time_stays_on_its_volumes_and_is_told(
     stage: Stage, earlier: list[Attempt]
 ) -> None:

@@ -77,7 +77,7 @@ def conformance(
     place = table.Place(host=edge.name, ca=files / "ca.crt", other_ca=files / "other.crt")
     place.ca.write_bytes(base64.b64decode(secret["data"]["ca.crt"]))
     place.other_ca.write_bytes(make([edge.name], now=datetime.now(UTC)).certificate)
-    cases = table.cases(clients)
+    cases = table.cases(clients, every_port=everything)
     trusted, users = ([case for case in cases if bool(case.user) is has] for has in (False, True))
     with ThreadPoolExecutor(2) as threads:
         inside = threads.submit(table.submit, edge.stage.kube, place, trusted, files)

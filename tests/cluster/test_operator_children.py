@@ -8,8 +8,9 @@ from uuid import uuid4
 
 import pytest
 
+from scenario.apiserver import KubeError
 from scenario.cluster import Local
-from scenario.kube import KubeError, Object, wait_until
+from scenario.kube import Object, wait_until
 from tests.cluster.operators import WRITTEN, Space, no_operator, space
 
 CHILDREN = [
@@ -279,9 +280,9 @@ def test_an_idle_pool_causes_no_write_at_all(mail: Space) -> None:
 
 
 def _rests(mail: Space) -> str:
-    before = mail.versions()
     if any(entry["reason"] != "ProbesPassed" for entry in mail.entries().values()):
         return "not every relay was probed often enough yet"
+    before = mail.versions()
     time.sleep(3)
     return "" if mail.versions() == before else "the cluster has not come to rest"
 

@@ -143,6 +143,7 @@ def test_deleting_a_pool_ends_while_no_operator_runs_and_the_next_pool_finds_the
         mail.run("delete", "smtppool", "kept")
 
 
+@pytest.mark.thorough("test_deletion.py ends with a pool that is deleted with its volumes")
 def test_with_the_policy_delete_the_queues_go_with_the_pool_and_the_next_one_waits_for_that(
     quiet: Local, mail: Space, tmp_path: Path
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_full_volume_ejects_its_relay_which_outlives_the_operator_and_ends_by_
     assert ("Normal", "Readmitted") in relays.events(stage, victim)
 
 
+@pytest.mark.thorough("test_domain_assessment.py has every number of relays that fail")
 def test_probes_that_fail_everywhere_change_nothing_and_the_condition_says_why(
     stage: Stage, earlier: list[Attempt]
 ) -> None:

@@ -130,6 +130,7 @@ def crash_start(cluster: ClusterHandle, *, once: str) -> None:
         os.killpg(starting.pid, signal.SIGKILL)
 
 
+@pytest.mark.thorough("the next test removes a crashed start")
 def test_a_crashed_start_is_resumed_beside_another_cluster_and_removed_without_a_trace(
     cluster: ClusterHandle, other: ClusterHandle
 ) -> None:

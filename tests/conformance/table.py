@@ -20,7 +20,7 @@ from scenario.load import LoadError, run_inside
 from testbed import packages
 from tests.conformance.clients import CLIENTS, GO_PROGRAM, HERE, PORTS, Client, Security, Submission
 from tests.conformance.drive import Outcome
-from tests.conformance.features import MECHANISMS, Feature, Letter, letter
+from tests.conformance.features import EXTENSIONS, MECHANISMS, Feature, Letter, letter
 
 OFFERED: Final = "✓"
 PASSWORD: Final = 'correct horse: "battery" $ & % + = / \\ staple'
@@ -92,8 +92,11 @@ def _call(command: Sequence[str], directory: Path) -> None:
         raise LoadError(f"{' '.join(command)} failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
-def cases(clients: Iterable[Client]) -> list[Case]:
-    """A case for every cell and port: port 25 alone for what is not used, TLS ports for verification and users."""
+def cases(clients: Iterable[Client], *, every_port: bool) -> list[Case]:
+    """A case for every cell, and for every port that it makes sense for; else for one of these, in turn.
+
+    Port 25 alone for what is not used, TLS ports for verification and users.
+    """
     run = uuid4().hex[:8]
     return [
         Case(
@@ -105,9 +108,18 @@ def cases(clients: Iterable[Client]) -> list[Case]:
         )
         for client in clients
         for feature in Feature
-        for port, security in PORTS.items()
-        if security in _ways(client, feature)
+        for port in _ports(client, feature, every_port=every_port)
     ]
+
+
+def _ports(client: Client, feature: Feature, *, every_port: bool) -> list[int]:
+    ways = _ways(client, feature)
+    ports = [port for port, security in PORTS.items() if security in ways]
+    if every_port or len(ports) < 2:
+        return ports
+    # Whether an extension is used is seen in clear.
+    seen = feature in EXTENSIONS or feature is Feature.PIPELINING
+    return ports[:1] if seen else [ports[[*Feature].index(feature) % len(ports)]]
 
 
 def _ways(client: Client, feature: Feature) -> set[Security]:
