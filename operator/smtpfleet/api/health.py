@@ -37,6 +37,12 @@ SlowStart = Annotated[
     AfterValidator(span_check("0s", "10m")),
     Field(json_schema_extra=span_rules("0s", "10m")),
 ]
+ReplaceAfter = Annotated[
+    str,
+    StringConstraints(max_length=16),
+    AfterValidator(span_check("10s", "24h")),
+    Field(json_schema_extra=span_rules("10s", "24h")),
+]
 
 TIMEOUT_RULE: Final = rule(
     "!self.health.interval.matches('^[0-9hms]+$') || !self.health.timeout.matches('^[0-9hms]+$')"
@@ -85,4 +91,9 @@ class Health(ApiModel):
         default="30s",
         description="In this time the weight of a relay that returns, or that joins others that have served for"
         " longer, rises in steps. 0s: at once.",
+    )
+    replace_after: ReplaceAfter = Field(
+        default="10m",
+        description="A relay that is out for so long, ejected or not ready, is restarted. If it is not well after as"
+        " long again, or cannot be reached, a new relay takes its place, and it leaves as soon as its queue is empty.",
     )

@@ -46,6 +46,7 @@ class Reason(StrEnum):
     BALANCERS_NOT_READY = "BalancersNotReady"
     PROGRESSING = "Progressing"
     ROLLING_OUT = "RollingOut"
+    REPLACING = "Replacing"
     SCALING_UP = "ScalingUp"
     SCALING_DOWN = "ScalingDown"
     DELETING = "Deleting"
@@ -112,6 +113,7 @@ class Reason(StrEnum):
     AGENT_SILENT = "AgentSilent"
     DRAIN_REQUESTED = "DrainRequested"
     SURPLUS = "Surplus"
+    REPLACED = "Replaced"
     HANDING_OFF = "HandingOff"
     HAND_OFF_BLOCKED = "HandOffBlocked"
     JOINED = "Joined"
@@ -135,11 +137,13 @@ class Reason(StrEnum):
     DELIVERIES_WORSE = "DeliveriesWorse"
     # actions
     CREATED = "Created"
+    RESTARTING = "Restarting"
+    STRANDED = "Stranded"
     RESTORED = "Restored"
     REMOVED = "Removed"
     CLAIM_DELETED = "ClaimDeleted"
     CLAIM_KEPT = "ClaimKept"
 
 
-LEAVING_REASONS = frozenset({Reason.SURPLUS, Reason.HANDING_OFF, Reason.HAND_OFF_BLOCKED})
+LEAVING_REASONS = frozenset({Reason.SURPLUS, Reason.REPLACED, Reason.HANDING_OFF, Reason.HAND_OFF_BLOCKED})
 """Of relays that were chosen to go: by these words the choice outlives the operator."""

@@ -196,6 +196,7 @@ def _pod(live: Object) -> facts.Pod:
         ready=conditions.get("Ready", {}).get("status") == "True",
         leaving="deletionTimestamp" in live["metadata"],
         trouble=_trouble(conditions, containers),
+        created=datetime.fromisoformat(live["metadata"]["creationTimestamp"]),
     )
 
 

@@ -7,17 +7,17 @@ counts only beside what their siblings' tell; what is paused stays as it is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from smtpfleet.api.reasons import LEAVING_REASONS, Reason, RelayState
-from smtpfleet.api.status import RelayEntry
+from smtpfleet.api.status import RelayEntry, RelayOutage
 from smtpfleet.api.values import duration_seconds
 from smtpfleet.domain import passive, weights
 from smtpfleet.domain.facts import Pod, Pool, ProbeReport, Relay, Wish
 from smtpfleet.domain.findings import FATAL, NOTICE, REASONS, Finding, Seen, Usual, notices, of_probe, silent
-from smtpfleet.domain.health import SERVED, Rules, Sight, Standing, certain, certain_before, step
+from smtpfleet.domain.health import SERVED, Outage, Rules, Sight, Standing, certain, certain_before, step
 
 PAUSED_WORDS: Final = "paused by annotation"
 """Ends the message of a paused relay's entry."""
@@ -39,6 +39,7 @@ class Assessment:
         members: relays that get mail, or would if they were not out.
         bad: those of them that are not ready, out, or failed their last probe.
         held: relays that would be ejected if that were not too many.
+        sick: relays that are out, and of which something that is seen now says that they must be.
         probed: relays of which a fresh probe tells something.
         unprobed: relays that are to be probed and of which none does, and for how many seconds.
         again_s: seconds until time alone may change something.
@@ -49,6 +50,7 @@ class Assessment:
     members: tuple[str, ...] = ()
     bad: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
+    sick: tuple[str, ...] = ()
     probed: tuple[str, ...] = ()
     unprobed: Mapping[str, float] = field(default_factory=dict)
     again_s: float | None = None
@@ -155,6 +157,7 @@ class _Judgement:
                 if standings[view.relay.name].state in SERVED
                 and certain_before(standings[view.relay.name]) == FATAL
             ),
+            sick=_names(view for view in self._views if _is_sick(view, standings[view.relay.name])),
             probed=_names(view for view in self._views if view.probes),
             unprobed={
                 view.relay.name: view.relay.unprobed_s or 0.0
@@ -215,7 +218,10 @@ class _Judgement:
             may_eject=bool(may_eject),
             company=self._has_company(view),
         )
-        return step(old, sight, self._rules, self._now)
+        new = step(old, sight, self._rules, self._now)
+        if view.leaves and not (old and old.outage and old.outage.replaced):
+            return replace(new, outage=None)  # a person or a scale-down wants it out
+        return replace(new, outage=old.outage) if view.leaves and old else new
 
     def _may_eject(self, view: _View) -> bool | None:
         """Whether a bad relay may be ejected now; None: that cannot be said yet."""
@@ -279,6 +285,14 @@ def _serves(standing: Standing | None) -> bool:
     return standing is not None and standing.state in SERVED
 
 
+def _is_sick(view: _View, standing: Standing) -> bool:
+    """By the cluster, while its pod is not ready, else by a fresh probe or comparison: old news decides nothing."""
+    if view.leaves or standing.outage is None:
+        return False
+    ejected = standing.state is RelayState.EJECTED
+    return not view.ready or (ejected and bool(view.probes) and view.factor == FATAL)
+
+
 def standing_of(entry: RelayEntry) -> Standing:
     """What a status says of a relay."""
     reason = Reason(entry.reason) if entry.reason in set(Reason) else Reason.POD_READY
@@ -288,8 +302,18 @@ def standing_of(entry: RelayEntry) -> Standing:
         since=datetime.fromisoformat(entry.since),
         message=entry.message.removesuffix(PAUSED_WORDS).removesuffix("; "),
         ejections=entry.ejections,
-        readmitted=datetime.fromisoformat(entry.readmitted) if entry.readmitted else None,
+        readmitted=_moment(entry.readmitted),
+        outage=_outage_of(entry.outage) if entry.outage else None,
     )
+
+
+def _outage_of(stored: RelayOutage) -> Outage:
+    since = datetime.fromisoformat(stored.since)
+    return Outage(since, restarted=_moment(stored.restarted), replaced=_moment(stored.replaced))
+
+
+def _moment(text: str) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def absent(relay: Relay, before: RelayState | None) -> tuple[RelayState, Reason, str]:

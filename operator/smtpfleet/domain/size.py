@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Iterator
 
-from smtpfleet.api.reasons import ConditionType, Reason
+from smtpfleet.api.reasons import ConditionType, Reason, RelayState
 from smtpfleet.domain.autoscaling import Rules, Sight, Sizing, sizing
 from smtpfleet.domain.facts import Pool, Relay, Wish
 from smtpfleet.domain.findings import silent
-from smtpfleet.domain.scaling import marked_before
+from smtpfleet.domain.scaling import marked_before, replaced_before
 from smtpfleet.domain.scaling_memory import Memory
 
 
@@ -38,6 +38,8 @@ def _sight(pool: Pool, ejected: Collection[str]) -> Sight:
     }
     serving = [relay for relay in members if relay.ready]
     marked = marked_before(pool.previous)
+    # One that cannot be reached may stay for days.
+    stranded = {entry.name for entry in pool.previous.relays if entry.state is RelayState.STRANDED}
     return Sight(
         size=_size(pool),
         loads={name: load for name, load in loads.items() if name not in ejected},
@@ -49,13 +51,16 @@ def _sight(pool: Pool, ejected: Collection[str]) -> Sight:
             condition.type is ConditionType.SCALING_ACTIVE and condition.reason == Reason.RECEIVER_REFUSES
             for condition in pool.previous.conditions
         ),
-        leaving=any(relay.exists and (relay.doomed or relay.name in marked) for relay in pool.relays),
+        leaving=any(
+            relay.exists and relay.name not in stranded and (relay.doomed or relay.name in marked)
+            for relay in pool.relays
+        ),
     )
 
 
 def _present(pool: Pool) -> Iterator[Relay]:
     """Relays that count for the size. One that drains by hand is among them, but what waits there is on its way out."""
-    marked = marked_before(pool.previous)
+    marked = marked_before(pool.previous) | replaced_before(pool.previous)
     for relay in pool.relays:
         if relay.exists and not relay.doomed and relay.name not in marked:
             yield relay

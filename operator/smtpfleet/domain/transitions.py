@@ -95,6 +95,21 @@ def _of_relays(old: SmtpPoolStatus, new: SmtpPoolStatus) -> Iterator[Note]:
         if was.state is not entry.state:
             yield from _of_relay(was, entry)
         yield from _of_hand_off(was, entry)
+        yield from _of_outage(was, entry)
+
+
+def _of_outage(was: RelayEntry, entry: RelayEntry) -> Iterator[Note]:
+    """What is done about a relay that stays bad, and that its queue cannot be reached."""
+    before, now = was.outage, entry.outage
+    if now and now.restarted and not (before and before.restarted):
+        message = f"{entry.name} is restarted, for it does not get well by itself: {entry.message}"
+        yield Note(Severity.WARNING, Reason.RESTARTING, message, action=str(Reason.RESTARTING))
+    if now and now.replaced and not (before and before.replaced):
+        message = f"a new relay takes the place of {entry.name}, which does not get well: {entry.message}"
+        yield Note(Severity.WARNING, Reason.REPLACING, message, action=str(Reason.REPLACING))
+    if entry.state is RelayState.STRANDED and was.state is not entry.state:
+        message = f"{entry.name} cannot be reached, and is kept with its volume until its queue is empty"
+        yield Note(Severity.WARNING, Reason.STRANDED, message, action=str(RelayState.STRANDED))
 
 
 def _of_hand_off(was: RelayEntry, entry: RelayEntry) -> Iterator[Note]:
