@@ -93,6 +93,7 @@ class Reason(StrEnum):
     PROBES_MISSING = "ProbesMissing"
     RELAYS_EJECTED = "RelaysEjected"
     TOO_MANY_UNHEALTHY = "TooManyUnhealthy"
+    NEEDED_BY_LOAD = "NeededByLoad"
     # the size of a pool
     SCALING_DISABLED = "ScalingDisabled"
     LOAD_CARRIED = "LoadCarried"

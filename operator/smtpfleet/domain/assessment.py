@@ -1,9 +1,9 @@
 """How all relays of a pool stand: who gets mail, who is out, and what is told of the probes. Pure.
 
 Guarantees: no ejection leaves more relays out than ``maxEjectedPercent`` allows, where those that are not ready count
-as out; a relay is ejected only if each of its siblings was probed after its own first failure, so a probe that fails
-everywhere (a network policy, a broken operator) ejects nobody; without fresh probes nothing changes; what agents tell
-counts only beside what their siblings' tell; what is paused stays as it is.
+as out, nor fewer in than the load needs; a relay is ejected only if each of its siblings was probed after its own first
+failure, so a probe that fails everywhere (a network policy, a broken operator) ejects nobody; without fresh probes
+nothing changes; what agents tell counts only beside what their siblings' tell; what is paused stays as it is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +15,11 @@ from smtpfleet.api.reasons import LEAVING_REASONS, Reason, RelayState
 from smtpfleet.api.status import RelayEntry, RelayOutage
 from smtpfleet.api.values import duration_seconds
 from smtpfleet.domain import passive, weights
+from smtpfleet.domain.capacity import needed
 from smtpfleet.domain.facts import Pod, Pool, ProbeReport, Relay, Wish
 from smtpfleet.domain.findings import FATAL, NOTICE, REASONS, Finding, Seen, Usual, notices, of_probe, silent
 from smtpfleet.domain.health import SERVED, Outage, Rules, Sight, Standing, certain, certain_before, step
+from smtpfleet.domain.load import limited_rate
 
 PAUSED_WORDS: Final = "paused by annotation"
 """Ends the message of a paused relay's entry."""
@@ -39,6 +41,7 @@ class Assessment:
         members: relays that get mail, or would if they were not out.
         bad: those of them that are not ready, out, or failed their last probe.
         held: relays that would be ejected if that were not too many.
+        needed: relays that would be ejected if the load did not need them.
         sick: relays that are out, and of which something that is seen now says that they must be.
         probed: relays of which a fresh probe tells something.
         unprobed: relays that are to be probed and of which none does, and for how many seconds.
@@ -50,6 +53,7 @@ class Assessment:
     members: tuple[str, ...] = ()
     bad: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
     sick: tuple[str, ...] = ()
     probed: tuple[str, ...] = ()
     unprobed: Mapping[str, float] = field(default_factory=dict)
@@ -143,6 +147,7 @@ class _Judgement:
         self._bad = [view for view in self._members if not view.ready or view.out or view.fails]
         self._warm = frozenset(_names(filter(self._is_warm, self._members)))
         self._waits = False
+        self._needed: set[str] = set()
 
     def assessment(self) -> Assessment:
         standings = {view.relay.name: self._standing(view) for view in self._views}
@@ -154,9 +159,11 @@ class _Judgement:
             held=_names(
                 view
                 for view in self._members
-                if standings[view.relay.name].state in SERVED
+                if view.relay.name not in self._needed
+                and standings[view.relay.name].state in SERVED
                 and certain_before(standings[view.relay.name]) == FATAL
             ),
+            needed=_names(view for view in self._members if view.relay.name in self._needed),
             sick=_names(view for view in self._views if _is_sick(view, standings[view.relay.name])),
             probed=_names(view for view in self._views if view.probes),
             unprobed={
@@ -232,6 +239,9 @@ class _Judgement:
         allowed = len(self._members) * self._pool.spec.health.max_ejected_percent // 100
         if len(self._bad) > allowed:
             return False
+        if self._is_needed(view):
+            self._needed.add(view.relay.name)
+            return False
         if compared:
             return True
         others = [other for other in self._members if other.ready and not other.out and other is not view]
@@ -241,6 +251,21 @@ class _Judgement:
         # One of which nothing is heard for longer is told of by the condition; a probe of it nudges the pool.
         self._waits = self._waits or all((other.relay.unprobed_s or 0.0) <= self._stale_s for other in late)
         return None
+
+    def _is_needed(self, view: _View) -> bool:
+        """Whether the others could not carry the load; what a relay alters is better not carried at all."""
+        if view.passive is not None and view.passive.reason is Reason.CANARY_ALTERED:
+            return False
+        loads = {
+            each.relay.name: each.relay.agent.load
+            for each in self._members
+            if each.relay.agent and each.relay.agent.load and not silent(each.relay)
+        }
+        others = [each.relay.name for each in self._members if each not in self._bad and each is not view]
+        sized = self._pool.previous.autoscaling
+        rate = sized.relay_rate if sized else 0
+        known = limited_rate([loads[name] for name in others if name in loads])
+        return needed(view.relay.name, loads, others=others, rate=rate or known or 0.0)
 
     def _has_company(self, view: _View) -> bool:
         """Whether siblings take the share that a slow start leaves: in a pool whose relays are all new, none does."""
@@ -270,7 +295,7 @@ class _Judgement:
 
     def _again_s(self, standings: Iterable[Standing]) -> float | None:
         waits_s = [SIBLINGS_WAIT_S] if self._waits else []
-        if any(map(self._is_watched, self._views)):
+        if self._needed or any(map(self._is_watched, self._views)):
             waits_s.append(COMPARED_AGAIN_S)
         for standing in standings:
             due = standing.due(self._rules)

@@ -42,7 +42,9 @@ _BAD: Final = {
     ConditionType.DELIVERY_READY: "False",
     ConditionType.SIGNING_READY: "False",
 }
-_WARNINGS: Final = frozenset({Reason.CERTIFICATE_EXPIRES_SOON, Reason.SIGNING_KEY_WEAK})
+_WARNINGS: Final = frozenset(
+    {Reason.CERTIFICATE_EXPIRES_SOON, Reason.SIGNING_KEY_WEAK, Reason.NEEDED_BY_LOAD}
+)
 """Reasons that are news although the status stays what it was."""
 _OF_SIZE: Final = frozenset({ConditionType.SCALING_ACTIVE, ConditionType.SCALING_LIMITED})
 _TOLD: Final = frozenset(ConditionType) - {ConditionType.RECONCILING} - _OF_SIZE
