@@ -136,6 +136,7 @@ class Reason(StrEnum):
     QUEUE_STALE = "QueueStale"
     DELIVERIES_FAIL = "DeliveriesFail"
     DELIVERIES_WORSE = "DeliveriesWorse"
+    FALLS_BEHIND = "FallsBehind"
     # actions
     CREATED = "Created"
     RESTARTING = "Restarting"

@@ -39,6 +39,16 @@ class RelayOutage(ApiModel):
     )
 
 
+class RelayShare(ApiModel):
+    """That a relay sends more slowly than its siblings, or did, and so gets less than its weight."""
+
+    percent: int = Field(ge=0, le=100, description="Percent of its weight that it gets.")
+    since: str = Field(
+        description="When that changed last (RFC 3339).", json_schema_extra={"format": "date-time"}
+    )
+    falls: int = Field(ge=0, description="How often it fell in a row.")
+
+
 class RelayEntry(ApiModel):
     """One relay as the operator sees it."""
 
@@ -65,6 +75,9 @@ class RelayEntry(ApiModel):
     )
     outage: RelayOutage | None = Field(
         default=None, description="What is wrong for so long, and what was done; absent while it is well."
+    )
+    share: RelayShare | None = Field(
+        default=None, description="What it gets because it is slow, or was; absent of most relays."
     )
 
 

@@ -8,21 +8,20 @@ nothing changes; what agents tell counts only beside what their siblings' tell; 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from smtpfleet.api.reasons import LEAVING_REASONS, Reason, RelayState
-from smtpfleet.api.status import RelayEntry, RelayOutage
 from smtpfleet.api.values import duration_seconds
 from smtpfleet.domain import passive, weights
 from smtpfleet.domain.capacity import needed
 from smtpfleet.domain.facts import Pod, Pool, ProbeReport, Relay, Wish
 from smtpfleet.domain.findings import FATAL, NOTICE, REASONS, Finding, Seen, Usual, notices, of_probe, silent
-from smtpfleet.domain.health import SERVED, Outage, Rules, Sight, Standing, certain, certain_before, step
-from smtpfleet.domain.load import limited_rate
+from smtpfleet.domain.health import SERVED, Rules, Sight, Standing, certain, certain_before, step
+from smtpfleet.domain.load import Load, limited_rate
+from smtpfleet.domain.share import Share, follow
+from smtpfleet.domain.standings import standing_of
 
-PAUSED_WORDS: Final = "paused by annotation"
-"""Ends the message of a paused relay's entry."""
 SIBLINGS_WAIT_S: Final = 1.0
 """A sibling's probe is under way: look again after this time."""
 COMPARED_AGAIN_S: Final = 5.0
@@ -87,6 +86,7 @@ class _View:
         passive: of the comparison with its siblings.
         before: the factor that was certain until now.
         by_probes: the one that is certain by its probes alone.
+        share: of its weight, by its load beside its siblings'; None: all.
         factor: the one that is certain by all.
     """
 
@@ -97,6 +97,7 @@ class _View:
     passive: Finding | None
     before: int
     by_probes: int
+    share: Share | None
     factor: int
     leaves: bool
     ready: bool
@@ -124,7 +125,7 @@ class _View:
     def found(self) -> Finding | None:
         """The newest finding that is as bad as is certain; of a probe, if there is one."""
         by_probes = self.findings if self.by_probes == self.factor else ()
-        known = (*by_probes, self.passive)
+        known = (*by_probes, self.passive, self.share.finding if self.share else None)
         return next((found for found in known if found and found.factor == self.factor), None)
 
 
@@ -139,6 +140,7 @@ class _Judgement:
         existing = [relay for relay in pool.relays if relay.exists]
         usual = Usual(existing)
         serving = [relay for relay in existing if relay.ready and _serves(previous.get(relay.name))]
+        self._loads = _loads(serving)
         self._siblings = passive.Siblings(serving, passive.late_s(pool.spec.health))
         self._views = [
             self._view(relay, previous.get(relay.name), usual.of_others_s(relay.name)) for relay in existing
@@ -186,7 +188,8 @@ class _Judgement:
         by_comparison = compared.factor if compared else NOTICE
         if reason in passive.REASONS and (silent(relay) or self._awaits_canary(relay, reason)):
             by_comparison = before  # nothing is known that could change it
-        surplus = reason in LEAVING_REASONS
+        leaves = relay.wish is Wish.DRAIN or relay.doomed or reason in LEAVING_REASONS
+        share = None if leaves else self._share(relay, old)
         return _View(
             relay=relay,
             old=old,
@@ -195,10 +198,18 @@ class _Judgement:
             passive=compared,
             before=before,
             by_probes=by_probes,
-            factor=min(by_probes, by_comparison),
-            leaves=relay.wish is Wish.DRAIN or relay.doomed or surplus,
+            share=share,
+            factor=min(by_probes, by_comparison, share.percent if share else NOTICE),
+            leaves=leaves,
             ready=relay.ready,
         )
+
+    def _share(self, relay: Relay, old: Standing | None) -> Share | None:
+        """A relay that is out, or starts, begins anew; one that is not ready for a moment keeps its share."""
+        if old is None or old.state not in SERVED:
+            return None
+        others = [load for name, load in self._loads.items() if name != relay.name]
+        return follow(old.share, self._loads.get(relay.name), others, self._now)
 
     def _awaits_canary(self, relay: Relay, reason: Reason | None) -> bool:
         """Whether it was found by a canary, and the next one (of an operator that has just started) is still away."""
@@ -213,7 +224,8 @@ class _Judgement:
             return old
         may_eject = view.factor == FATAL and self._may_eject(view)
         # Until the siblings' probes are there, nothing new is said of it.
-        factor = view.before if may_eject is None else view.factor
+        known = min(view.before, view.share.percent if view.share else NOTICE)
+        factor = known if may_eject is None else view.factor
         finding = view.found() if factor < NOTICE else notices(view.relay, self._now)
         heard = view.findings[: self._rules.healthy]
         sight = Sight(
@@ -225,7 +237,7 @@ class _Judgement:
             may_eject=bool(may_eject),
             company=self._has_company(view),
         )
-        new = step(old, sight, self._rules, self._now)
+        new = replace(step(old, sight, self._rules, self._now), share=view.share)
         if view.leaves and not (old and old.outage and old.outage.replaced):
             return replace(new, outage=None)  # a person or a scale-down wants it out
         return replace(new, outage=old.outage) if view.leaves and old else new
@@ -256,11 +268,7 @@ class _Judgement:
         """Whether the others could not carry the load; what a relay alters is better not carried at all."""
         if view.passive is not None and view.passive.reason is Reason.CANARY_ALTERED:
             return False
-        loads = {
-            each.relay.name: each.relay.agent.load
-            for each in self._members
-            if each.relay.agent and each.relay.agent.load and not silent(each.relay)
-        }
+        loads = _loads(each.relay for each in self._members)
         others = [each.relay.name for each in self._members if each not in self._bad and each is not view]
         sized = self._pool.previous.autoscaling
         rate = sized.relay_rate if sized else 0
@@ -279,19 +287,23 @@ class _Judgement:
         return view.old.state is RelayState.SLOW_START or self._now - view.old.since >= least
 
     def _weight(self, view: _View, standing: Standing) -> int:
-        return weights.weight(
+        own = weights.weight(
             standing.state,
             standing.reason,
             elapsed_s=(self._now - standing.since).total_seconds(),
             slow_start_s=self._rules.slow_start_s,
             others_serve=self._has_company(view),
         )
+        return min(own, standing.share.percent) if standing.share else own
 
     def _is_watched(self, view: _View) -> bool:
         """Whether its figures are to be compared again soon."""
         agent, old = view.relay.agent, view.old
         alarmed = agent is not None and any(passive.alarm(agent.status))
-        return view.passive is not None or alarmed or (old is not None and old.reason in passive.REASONS)
+        slow = view.share is not None and view.share.percent < NOTICE
+        return (
+            slow or view.passive is not None or alarmed or (old is not None and old.reason in passive.REASONS)
+        )
 
     def _again_s(self, standings: Iterable[Standing]) -> float | None:
         waits_s = [SIBLINGS_WAIT_S] if self._waits else []
@@ -306,6 +318,14 @@ class _Judgement:
         return min(waits_s, default=None)
 
 
+def _loads(relays: Iterable[Relay]) -> dict[str, Load]:
+    return {
+        relay.name: relay.agent.load
+        for relay in relays
+        if relay.agent and relay.agent.load and not silent(relay)
+    }
+
+
 def _serves(standing: Standing | None) -> bool:
     return standing is not None and standing.state in SERVED
 
@@ -316,29 +336,6 @@ def _is_sick(view: _View, standing: Standing) -> bool:
         return False
     ejected = standing.state is RelayState.EJECTED
     return not view.ready or (ejected and bool(view.probes) and view.factor == FATAL)
-
-
-def standing_of(entry: RelayEntry) -> Standing:
-    """What a status says of a relay."""
-    reason = Reason(entry.reason) if entry.reason in set(Reason) else Reason.POD_READY
-    return Standing(
-        state=entry.state,
-        reason=reason,
-        since=datetime.fromisoformat(entry.since),
-        message=entry.message.removesuffix(PAUSED_WORDS).removesuffix("; "),
-        ejections=entry.ejections,
-        readmitted=_moment(entry.readmitted),
-        outage=_outage_of(entry.outage) if entry.outage else None,
-    )
-
-
-def _outage_of(stored: RelayOutage) -> Outage:
-    since = datetime.fromisoformat(stored.since)
-    return Outage(since, restarted=_moment(stored.restarted), replaced=_moment(stored.replaced))
-
-
-def _moment(text: str) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
 
 
 def absent(relay: Relay, before: RelayState | None) -> tuple[RelayState, Reason, str]:

@@ -16,6 +16,7 @@ from smtpfleet.api.reasons import Reason, RelayState
 from smtpfleet.api.values import duration_seconds
 from smtpfleet.domain import passive
 from smtpfleet.domain.findings import FATAL, FATAL_REASONS, NOTICE, SLOW_FACTOR, SLOW_REASONS, Finding
+from smtpfleet.domain.share import Share
 
 LONGEST_S: Final = 600.0
 """The longest ejection."""
@@ -92,6 +93,7 @@ class Standing:
     ejections: int = 0
     readmitted: datetime | None = None
     outage: Outage | None = None
+    share: Share | None = None
 
     def due(self, rules: Rules) -> datetime | None:
         """When time alone may change it next."""

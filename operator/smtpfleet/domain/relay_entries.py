@@ -2,20 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from smtpfleet.api.autoscaling import MAX_RELAYS
 from smtpfleet.api.reasons import Reason, RelayState
 from smtpfleet.api.routing import RelayRoute, RouteState, RoutingTable
-from smtpfleet.api.status import RelayEntry, RelayOutage
-from smtpfleet.domain.assessment import PAUSED_WORDS
+from smtpfleet.api.status import RelayEntry
 from smtpfleet.domain.draining import Step
 from smtpfleet.domain.facts import Pool, Relay, Wish
-from smtpfleet.domain.figures import timestamp, two_digits
+from smtpfleet.domain.figures import two_digits
 from smtpfleet.domain.findings import silent
-from smtpfleet.domain.health import SERVED, Outage
+from smtpfleet.domain.health import SERVED
 from smtpfleet.domain.plan import Plan
+from smtpfleet.domain.standings import PAUSED_WORDS, stored_moment, stored_outage, stored_share
 
 _REASONS: Final = {Step.HANDING_OFF: Reason.HANDING_OFF, Step.BLOCKED: Reason.HAND_OFF_BLOCKED}
 
@@ -60,23 +59,10 @@ def _entry(
         reason=shown.reason,
         message=_clipped(shown.message, paused=relay.paused),
         ejections=standing.ejections,
-        readmitted=_timestamp(standing.readmitted),
-        outage=_stored(plan.remedies.outages.get(relay.name)),
+        readmitted=stored_moment(standing.readmitted),
+        outage=stored_outage(plan.remedies.outages.get(relay.name)),
+        share=stored_share(standing.share),
     )
-
-
-def _stored(outage: Outage | None) -> RelayOutage | None:
-    if outage is None:
-        return None
-    return RelayOutage(
-        since=timestamp(outage.since),
-        restarted=_timestamp(outage.restarted),
-        replaced=_timestamp(outage.replaced),
-    )
-
-
-def _timestamp(moment: datetime | None) -> str:
-    return timestamp(moment) if moment else ""
 
 
 def _clipped(message: str, *, paused: bool) -> str:

@@ -10,7 +10,7 @@ from smtpfleet.api.status import Condition, RelayEntry, SmtpPoolStatus
 from smtpfleet.domain import findings, passive
 from smtpfleet.domain.health import SERVED
 
-_FOUND: Final = findings.REASONS | passive.REASONS
+_FOUND: Final = findings.REASONS | passive.REASONS | {Reason.FALLS_BEHIND}
 """Reasons of probes and comparison."""
 
 
