@@ -19,6 +19,7 @@ from smtpfleet.domain.facts import Pod, Pool, ProbeReport, Relay, Wish
 from smtpfleet.domain.findings import FATAL, NOTICE, REASONS, Finding, Seen, Usual, notices, of_probe, silent
 from smtpfleet.domain.health import SERVED, Rules, Sight, Standing, certain, certain_before, step
 from smtpfleet.domain.load import Load, limited_rate
+from smtpfleet.domain.others import OthersMedian
 from smtpfleet.domain.share import Share, follow
 from smtpfleet.domain.standings import standing_of
 
@@ -141,6 +142,7 @@ class _Judgement:
         usual = Usual(existing)
         serving = [relay for relay in existing if relay.ready and _serves(previous.get(relay.name))]
         self._loads = _loads(serving)
+        self._backlogs = OthersMedian({name: load.backlog for name, load in self._loads.items()})
         self._siblings = passive.Siblings(serving, passive.late_s(pool.spec.health))
         self._views = [
             self._view(relay, previous.get(relay.name), usual.of_others_s(relay.name)) for relay in existing
@@ -208,8 +210,8 @@ class _Judgement:
         """A relay that is out, or starts, begins anew; one that is not ready for a moment keeps its share."""
         if old is None or old.state not in SERVED:
             return None
-        others = [load for name, load in self._loads.items() if name != relay.name]
-        return follow(old.share, self._loads.get(relay.name), others, self._now)
+        backlog = self._backlogs.without(relay.name)
+        return follow(old.share, self._loads.get(relay.name), backlog, self._now)
 
     def _awaits_canary(self, relay: Relay, reason: Reason | None) -> bool:
         """Whether it was found by a canary, and the next one (of an operator that has just started) is still away."""
@@ -269,7 +271,8 @@ class _Judgement:
         if view.passive is not None and view.passive.reason is Reason.CANARY_ALTERED:
             return False
         loads = _loads(each.relay for each in self._members)
-        others = [each.relay.name for each in self._members if each not in self._bad and each is not view]
+        bad = {each.relay.name for each in (*self._bad, view)}
+        others = [each.relay.name for each in self._members if each.relay.name not in bad]
         sized = self._pool.previous.autoscaling
         rate = sized.relay_rate if sized else 0
         known = limited_rate([loads[name] for name in others if name in loads])

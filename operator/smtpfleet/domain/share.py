@@ -9,10 +9,8 @@ Guarantees: between two changes there are 30 s at least, for rates are measured 
 a quarter; without facts nothing changes; the worse a relay does, the lower its share.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from statistics import median
 from typing import Final
 
 from smtpfleet.api.reasons import Reason
@@ -57,11 +55,14 @@ class Share:
         return Finding(Reason.FALLS_BEHIND, message, self.percent)
 
 
-def follow(share: Share | None, load: Load | None, siblings: Collection[Load], now: datetime) -> Share | None:
-    """The share of a relay that gets mail; None: all, for long."""
-    if load is None or not siblings:
+def follow(share: Share | None, load: Load | None, siblings: float | None, now: datetime) -> Share | None:
+    """The share of a relay that gets mail; None: all, for long.
+
+    ``siblings`` is the median of the messages that are ready to be sent at each of them; None: nothing is known.
+    """
+    if load is None or siblings is None:
         return share
-    far = load.backlog >= max(LEAST, RATIO * median(each.backlog for each in siblings))
+    far = load.backlog >= max(LEAST, RATIO * siblings)
     if far and _falls_behind(load):
         return _lower(share, now)
     if share is None or far or now - share.since < timedelta(seconds=share.rise_s):

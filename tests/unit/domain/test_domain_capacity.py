@@ -59,7 +59,7 @@ def test_another_relay_beside_them_makes_none_needed(loads: list[float], rate: f
 def _loaded(each_per_s: float, **own: Any) -> Fleet:
     """Three relays that get so much each; one of the others was seen at its limit, 100 messages a second."""
     fleet = well()
-    others = [carrying(each_per_s), limited(per_s=100, taken=round(each_per_s * 60))]
+    others = [carrying(each_per_s), limited(backlog=90, per_s=100, taken=round(each_per_s * 60))]
     loads = [replace(carrying(each_per_s), **own), *others]
     for number, load in enumerate(loads):
         name = fleet.name(number)
@@ -77,7 +77,9 @@ def test_a_bad_relay_that_the_load_needs_stays_and_the_condition_says_so() -> No
     assert "outbound-relay-0: not ejected" in probes.message
     assert ("Warning", "NeededByLoad") in [(note.severity, note.reason) for note in fleet.notes]
     for number in range(3):
-        fleet.set(number, agent=replace(report(fleet.name(number)), load=limited(per_s=100, taken=3600)))
+        fleet.set(
+            number, agent=replace(report(fleet.name(number)), load=limited(backlog=90, per_s=100, taken=3600))
+        )
     fleet.run(5)
     assert fleet.states()[0] == "Ejected"
 
