@@ -10,8 +10,9 @@ from uuid import uuid4
 from bench import failover
 from mailcheck.checker import check
 from mailcheck.timeline import reasons
+from scenario.apiserver import KubeError
 from scenario.cluster import Local
-from scenario.kube import KubeError, wait_until
+from scenario.kube import wait_until
 from scenario.load import Load, Shape
 from scenario.stage import Stage
 

@@ -80,7 +80,7 @@ def test_each_right_of_the_operator_is_explained_and_none_is_missing(
 def test_the_rights_are_what_the_operators_code_uses() -> None:
     pool = {(kinds.POOL, verb) for verb in ("get", "list", "watch", "patch")}
     applied = {(kind, verb) for kind in kinds.APPLIED for verb in ("get", "list", "watch", "create", "patch")}
-    pods = {(kinds.POD, verb) for verb in ("list", "watch")}
+    pods = {(kinds.POD, verb) for verb in ("list", "watch", "delete")}
     deleted = {(kind, "delete") for kind in (kinds.CLAIM, kinds.DEPLOYMENT, kinds.SERVICE)}
     events = {(kinds.EVENT, "create")}
     used = {

@@ -12,6 +12,7 @@ ProbeTimeout = Annotated[str, *span("1s", "1m")]
 EjectionTime = Annotated[str, *span("1s", "10m")]
 CanaryInterval = Annotated[str, *span("0s", "10m")]
 SlowStart = Annotated[str, *span("0s", "10m")]
+ReplaceAfter = Annotated[str, *span("10s", "24h")]
 
 TIMEOUT_RULE: Final = rule(
     "!self.health.interval.matches('^[0-9hms]+$') || !self.health.timeout.matches('^[0-9hms]+$')"
@@ -60,4 +61,9 @@ class Health(ApiModel):
         default="30s",
         description="In this time the weight of a relay that returns, or that joins others that have served for"
         " longer, rises in steps. 0s: at once.",
+    )
+    replace_after: ReplaceAfter = Field(
+        default="10m",
+        description="A relay that is out for so long, ejected or not ready, is restarted. If it is not well after as"
+        " long again, or cannot be reached, a new relay takes its place, and it leaves as soon as its queue is empty.",
     )

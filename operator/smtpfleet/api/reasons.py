@@ -46,6 +46,7 @@ class Reason(StrEnum):
     BALANCERS_NOT_READY = "BalancersNotReady"
     PROGRESSING = "Progressing"
     ROLLING_OUT = "RollingOut"
+    REPLACING = "Replacing"
     SCALING_UP = "ScalingUp"
     SCALING_DOWN = "ScalingDown"
     DELETING = "Deleting"
@@ -92,6 +93,7 @@ class Reason(StrEnum):
     PROBES_MISSING = "ProbesMissing"
     RELAYS_EJECTED = "RelaysEjected"
     TOO_MANY_UNHEALTHY = "TooManyUnhealthy"
+    NEEDED_BY_LOAD = "NeededByLoad"
     # the size of a pool
     SCALING_DISABLED = "ScalingDisabled"
     LOAD_CARRIED = "LoadCarried"
@@ -112,6 +114,7 @@ class Reason(StrEnum):
     AGENT_SILENT = "AgentSilent"
     DRAIN_REQUESTED = "DrainRequested"
     SURPLUS = "Surplus"
+    REPLACED = "Replaced"
     HANDING_OFF = "HandingOff"
     HAND_OFF_BLOCKED = "HandOffBlocked"
     JOINED = "Joined"
@@ -133,12 +136,15 @@ class Reason(StrEnum):
     QUEUE_STALE = "QueueStale"
     DELIVERIES_FAIL = "DeliveriesFail"
     DELIVERIES_WORSE = "DeliveriesWorse"
+    FALLS_BEHIND = "FallsBehind"
     # actions
     CREATED = "Created"
+    RESTARTING = "Restarting"
+    STRANDED = "Stranded"
     RESTORED = "Restored"
     REMOVED = "Removed"
     CLAIM_DELETED = "ClaimDeleted"
 
 
-LEAVING_REASONS = frozenset({Reason.SURPLUS, Reason.HANDING_OFF, Reason.HAND_OFF_BLOCKED})
+LEAVING_REASONS = frozenset({Reason.SURPLUS, Reason.REPLACED, Reason.HANDING_OFF, Reason.HAND_OFF_BLOCKED})
 """Of relays that were chosen to go: by these words the choice outlives the operator."""

@@ -29,6 +29,26 @@ class Condition(ApiModel):
     message: Text = Field(default="", description="A sentence for people.")
 
 
+class RelayOutage(ApiModel):
+    """That a relay does not serve, or has not served for long enough since, and what was done about it."""
+
+    since: str = Field(description="When it began (RFC 3339).", json_schema_extra={"format": "date-time"})
+    restarted: Moment = Field(default="", description="When it was decided to restart the relay, else empty.")
+    replaced: Moment = Field(
+        default="", description="When it was decided that a new relay takes its place, else empty."
+    )
+
+
+class RelayShare(ApiModel):
+    """That a relay sends more slowly than its siblings, or did, and so gets less than its weight."""
+
+    percent: int = Field(ge=0, le=100, description="Percent of its weight that it gets.")
+    since: str = Field(
+        description="When that changed last (RFC 3339).", json_schema_extra={"format": "date-time"}
+    )
+    falls: int = Field(ge=0, description="How often it fell in a row.")
+
+
 class RelayEntry(ApiModel):
     """One relay as the operator sees it."""
 
@@ -52,6 +72,12 @@ class RelayEntry(ApiModel):
     )
     readmitted: Moment = Field(
         default="", description="When it returned from its last ejection of the row (RFC 3339), else empty."
+    )
+    outage: RelayOutage | None = Field(
+        default=None, description="What is wrong for so long, and what was done; absent while it is well."
+    )
+    share: RelayShare | None = Field(
+        default=None, description="What it gets because it is slow, or was; absent of most relays."
     )
 
 

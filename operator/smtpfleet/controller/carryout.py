@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from smtpfleet.api.reasons import Reason
 from smtpfleet.cluster.client import Cluster
 from smtpfleet.cluster.errors import ConflictError, NotFoundError, RefusedError
-from smtpfleet.cluster.kinds import CLAIM, DEPLOYMENT, SERVICE, kind_of
+from smtpfleet.cluster.kinds import CLAIM, DEPLOYMENT, POD, SERVICE, Kind, kind_of
 from smtpfleet.controller.wanted import Live, Wanted
 from smtpfleet.domain.conditions import Problem
 from smtpfleet.domain.plan import Removal
+from smtpfleet.domain.remedies import Restart
 from smtpfleet.domain.transitions import Note, Severity
 from smtpfleet.resources.drift import Drift, drift, is_stamped, stamped
 from smtpfleet.resources.marks import is_ours, is_predecessors
@@ -77,6 +78,14 @@ class Carrier:
         for name in remnants:
             await self._delete(("Service", name), None, "")
 
+    async def restart(self, restart: Restart | None) -> None:
+        """Delete a relay's pod, which has its time to end; its Deployment makes another."""
+        if restart is None:
+            return
+        pod = next((each for each in self._live.values() if each["metadata"]["uid"] == restart.pod_uid), None)
+        if pod is not None:
+            await self._delete_seen(POD, pod, restart.why)
+
     async def _bring_about(self, wanted: Wanted) -> None:
         live = self._live.get(wanted.identity)
         kind = kind_of(wanted.body)
@@ -118,21 +127,27 @@ class Carrier:
         live = self._live[identity]
         if not is_ours(self._pool.name, self._pool.uid, live):
             return True
+        deleted = await self._delete_seen(kind, live, why)
+        if deleted and reason is not None:
+            self._note(Severity.NORMAL, reason, f"{identity[0]} {identity[1]} deleted: {why}")
+        return deleted is not None
+
+    async def _delete_seen(self, kind: Kind, live: Object, why: str) -> bool | None:
+        """Returns whether it was deleted: False if it was gone already, None if it could not be."""
+        name = f"{kind.kind}/{live['metadata']['name']}"
         try:
             await self._cluster.delete(kind, live)
         except NotFoundError:
-            return True
+            return False
         except RefusedError as error:
             self.outcome.problems.append(Problem(Reason.REFUSED_BY_API, str(error)))
-            return False
+            return None
         except ConflictError as error:
-            logger.info("changed meanwhile", extra={"object": "/".join(identity), "reason": str(error)})
+            logger.info("changed meanwhile", extra={"object": name, "reason": str(error)})
             self.outcome.again = True
-            return False
+            return None
         self.outcome.writes += 1
-        logger.info("deleted", extra={"object": "/".join(identity), "why": why} | self._pool_fields())
-        if reason is not None:
-            self._note(Severity.NORMAL, reason, f"{identity[0]} {identity[1]} deleted: {why}")
+        logger.info("deleted", extra={"object": name, "why": why} | self._pool_fields())
         return True
 
     def _wrote(self, verb: str, wanted: Wanted) -> None:

@@ -201,6 +201,7 @@ def _pod(live: Object) -> facts.Pod:
         ready=conditions.get("Ready", {}).get("status") == "True",
         leaving=is_deleted(live),
         trouble=_trouble(conditions, containers),
+        created=datetime.fromisoformat(live["metadata"]["creationTimestamp"]),
     )
 
 

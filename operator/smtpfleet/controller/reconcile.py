@@ -204,6 +204,7 @@ class Reconciler:
         )
         await carrier.bring_about(wanted(pool, planned, live, made))
         await carrier.remove(planned.removal, planned.remnants)
+        await carrier.restart(planned.remedies.restart)
         self._metrics.writes.inc(carrier.outcome.writes)
         return carrier.outcome
 
@@ -233,7 +234,8 @@ class Reconciler:
         await self._tell(key, stored, (*outcome.notes, *told))
         sizing_s = planned.sizing.again_s if planned.sizing else None
         left_s = deletion(seen).left_s
-        return Done(again_s=_again_s(outcome, wait_s, planned.health.again_s, sizing_s, left_s))
+        waits_s = (planned.health.again_s, planned.remedies.again_s)
+        return Done(again_s=_again_s(outcome, wait_s, *waits_s, sizing_s, left_s))
 
     async def _hold_or_let_go(self, key: PoolKey, stored: Object, seen: facts.Pool, outcome: Outcome) -> bool:
         """Returns whether it is held, or not, as it is to be; False: the pool changed meanwhile."""

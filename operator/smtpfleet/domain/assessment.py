@@ -1,26 +1,28 @@
 """How all relays of a pool stand: who gets mail, who is out, and what is told of the probes. Pure.
 
 Guarantees: no ejection leaves more relays out than ``maxEjectedPercent`` allows, where those that are not ready count
-as out; a relay is ejected only if each of its siblings was probed after its own first failure, so a probe that fails
-everywhere (a network policy, a broken operator) ejects nobody; without fresh probes nothing changes; what agents tell
-counts only beside what their siblings' tell; what is paused stays as it is.
+as out, nor fewer in than the load needs; a relay is ejected only if each of its siblings was probed after its own first
+failure, so a probe that fails everywhere (a network policy, a broken operator) ejects nobody; without fresh probes
+nothing changes; what agents tell counts only beside what their siblings' tell; what is paused stays as it is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Final
 
 from smtpfleet.api.reasons import LEAVING_REASONS, Reason, RelayState
-from smtpfleet.api.status import RelayEntry
 from smtpfleet.api.values import duration_seconds
 from smtpfleet.domain import passive, weights
+from smtpfleet.domain.capacity import needed
 from smtpfleet.domain.facts import Pod, Pool, ProbeReport, Relay, Wish
 from smtpfleet.domain.findings import FATAL, NOTICE, REASONS, Finding, Seen, Usual, notices, of_probe, silent
 from smtpfleet.domain.health import SERVED, Rules, Sight, Standing, certain, certain_before, step
+from smtpfleet.domain.load import Load, limited_rate
+from smtpfleet.domain.others import OthersMedian
+from smtpfleet.domain.share import Share, follow
+from smtpfleet.domain.standings import standing_of
 
-PAUSED_WORDS: Final = "paused by annotation"
-"""Ends the message of a paused relay's entry."""
 SIBLINGS_WAIT_S: Final = 1.0
 """A sibling's probe is under way: look again after this time."""
 COMPARED_AGAIN_S: Final = 5.0
@@ -39,6 +41,8 @@ class Assessment:
         members: relays that get mail, or would if they were not out.
         bad: those of them that are not ready, out, or failed their last probe.
         held: relays that would be ejected if that were not too many.
+        needed: relays that would be ejected if the load did not need them.
+        sick: relays that are out, and of which something that is seen now says that they must be.
         probed: relays of which a fresh probe tells something.
         unprobed: relays that are to be probed and of which none does, and for how many seconds.
         again_s: seconds until time alone may change something.
@@ -49,6 +53,8 @@ class Assessment:
     members: tuple[str, ...] = ()
     bad: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
+    sick: tuple[str, ...] = ()
     probed: tuple[str, ...] = ()
     unprobed: Mapping[str, float] = field(default_factory=dict)
     again_s: float | None = None
@@ -81,6 +87,7 @@ class _View:
         passive: of the comparison with its siblings.
         before: the factor that was certain until now.
         by_probes: the one that is certain by its probes alone.
+        share: of its weight, by its load beside its siblings'; None: all.
         factor: the one that is certain by all.
     """
 
@@ -91,6 +98,7 @@ class _View:
     passive: Finding | None
     before: int
     by_probes: int
+    share: Share | None
     factor: int
     leaves: bool
     ready: bool
@@ -118,7 +126,7 @@ class _View:
     def found(self) -> Finding | None:
         """The newest finding that is as bad as is certain; of a probe, if there is one."""
         by_probes = self.findings if self.by_probes == self.factor else ()
-        known = (*by_probes, self.passive)
+        known = (*by_probes, self.passive, self.share.finding if self.share else None)
         return next((found for found in known if found and found.factor == self.factor), None)
 
 
@@ -133,6 +141,8 @@ class _Judgement:
         existing = [relay for relay in pool.relays if relay.exists]
         usual = Usual(existing)
         serving = [relay for relay in existing if relay.ready and _serves(previous.get(relay.name))]
+        self._loads = _loads(serving)
+        self._backlogs = OthersMedian({name: load.backlog for name, load in self._loads.items()})
         self._siblings = passive.Siblings(serving, passive.late_s(pool.spec.health))
         self._views = [
             self._view(relay, previous.get(relay.name), usual.of_others_s(relay.name)) for relay in existing
@@ -141,6 +151,7 @@ class _Judgement:
         self._bad = [view for view in self._members if not view.ready or view.out or view.fails]
         self._warm = frozenset(_names(filter(self._is_warm, self._members)))
         self._waits = False
+        self._needed: set[str] = set()
 
     def assessment(self) -> Assessment:
         standings = {view.relay.name: self._standing(view) for view in self._views}
@@ -152,9 +163,12 @@ class _Judgement:
             held=_names(
                 view
                 for view in self._members
-                if standings[view.relay.name].state in SERVED
+                if view.relay.name not in self._needed
+                and standings[view.relay.name].state in SERVED
                 and certain_before(standings[view.relay.name]) == FATAL
             ),
+            needed=_names(view for view in self._members if view.relay.name in self._needed),
+            sick=_names(view for view in self._views if _is_sick(view, standings[view.relay.name])),
             probed=_names(view for view in self._views if view.probes),
             unprobed={
                 view.relay.name: view.relay.unprobed_s or 0.0
@@ -176,7 +190,8 @@ class _Judgement:
         by_comparison = compared.factor if compared else NOTICE
         if reason in passive.REASONS and (silent(relay) or self._awaits_canary(relay, reason)):
             by_comparison = before  # nothing is known that could change it
-        surplus = reason in LEAVING_REASONS
+        leaves = relay.wish is Wish.DRAIN or relay.doomed or reason in LEAVING_REASONS
+        share = None if leaves else self._share(relay, old)
         return _View(
             relay=relay,
             old=old,
@@ -185,10 +200,18 @@ class _Judgement:
             passive=compared,
             before=before,
             by_probes=by_probes,
-            factor=min(by_probes, by_comparison),
-            leaves=relay.wish is Wish.DRAIN or relay.doomed or surplus,
+            share=share,
+            factor=min(by_probes, by_comparison, share.percent if share else NOTICE),
+            leaves=leaves,
             ready=relay.ready,
         )
+
+    def _share(self, relay: Relay, old: Standing | None) -> Share | None:
+        """A relay that is out, or starts, begins anew; one that is not ready for a moment keeps its share."""
+        if old is None or old.state not in SERVED:
+            return None
+        backlog = self._backlogs.without(relay.name)
+        return follow(old.share, self._loads.get(relay.name), backlog, self._now)
 
     def _awaits_canary(self, relay: Relay, reason: Reason | None) -> bool:
         """Whether it was found by a canary, and the next one (of an operator that has just started) is still away."""
@@ -203,7 +226,8 @@ class _Judgement:
             return old
         may_eject = view.factor == FATAL and self._may_eject(view)
         # Until the siblings' probes are there, nothing new is said of it.
-        factor = view.before if may_eject is None else view.factor
+        known = min(view.before, view.share.percent if view.share else NOTICE)
+        factor = known if may_eject is None else view.factor
         finding = view.found() if factor < NOTICE else notices(view.relay, self._now)
         heard = view.findings[: self._rules.healthy]
         sight = Sight(
@@ -215,7 +239,10 @@ class _Judgement:
             may_eject=bool(may_eject),
             company=self._has_company(view),
         )
-        return step(old, sight, self._rules, self._now)
+        new = replace(step(old, sight, self._rules, self._now), share=view.share)
+        if view.leaves and not (old and old.outage and old.outage.replaced):
+            return replace(new, outage=None)  # a person or a scale-down wants it out
+        return replace(new, outage=old.outage) if view.leaves and old else new
 
     def _may_eject(self, view: _View) -> bool | None:
         """Whether a bad relay may be ejected now; None: that cannot be said yet."""
@@ -226,6 +253,9 @@ class _Judgement:
         allowed = len(self._members) * self._pool.spec.health.max_ejected_percent // 100
         if len(self._bad) > allowed:
             return False
+        if self._is_needed(view):
+            self._needed.add(view.relay.name)
+            return False
         if compared:
             return True
         others = [other for other in self._members if other.ready and not other.out and other is not view]
@@ -235,6 +265,18 @@ class _Judgement:
         # One of which nothing is heard for longer is told of by the condition; a probe of it nudges the pool.
         self._waits = self._waits or all((other.relay.unprobed_s or 0.0) <= self._stale_s for other in late)
         return None
+
+    def _is_needed(self, view: _View) -> bool:
+        """Whether the others could not carry the load; what a relay alters is better not carried at all."""
+        if view.passive is not None and view.passive.reason is Reason.CANARY_ALTERED:
+            return False
+        loads = _loads(each.relay for each in self._members)
+        bad = {each.relay.name for each in (*self._bad, view)}
+        others = [each.relay.name for each in self._members if each.relay.name not in bad]
+        sized = self._pool.previous.autoscaling
+        rate = sized.relay_rate if sized else 0
+        known = limited_rate([loads[name] for name in others if name in loads])
+        return needed(view.relay.name, loads, others=others, rate=rate or known or 0.0)
 
     def _has_company(self, view: _View) -> bool:
         """Whether siblings take the share that a slow start leaves: in a pool whose relays are all new, none does."""
@@ -248,23 +290,27 @@ class _Judgement:
         return view.old.state is RelayState.SLOW_START or self._now - view.old.since >= least
 
     def _weight(self, view: _View, standing: Standing) -> int:
-        return weights.weight(
+        own = weights.weight(
             standing.state,
             standing.reason,
             elapsed_s=(self._now - standing.since).total_seconds(),
             slow_start_s=self._rules.slow_start_s,
             others_serve=self._has_company(view),
         )
+        return min(own, standing.share.percent) if standing.share else own
 
     def _is_watched(self, view: _View) -> bool:
         """Whether its figures are to be compared again soon."""
         agent, old = view.relay.agent, view.old
         alarmed = agent is not None and any(passive.alarm(agent.status))
-        return view.passive is not None or alarmed or (old is not None and old.reason in passive.REASONS)
+        slow = view.share is not None and view.share.percent < NOTICE
+        return (
+            slow or view.passive is not None or alarmed or (old is not None and old.reason in passive.REASONS)
+        )
 
     def _again_s(self, standings: Iterable[Standing]) -> float | None:
         waits_s = [SIBLINGS_WAIT_S] if self._waits else []
-        if any(map(self._is_watched, self._views)):
+        if self._needed or any(map(self._is_watched, self._views)):
             waits_s.append(COMPARED_AGAIN_S)
         for standing in standings:
             due = standing.due(self._rules)
@@ -275,21 +321,24 @@ class _Judgement:
         return min(waits_s, default=None)
 
 
+def _loads(relays: Iterable[Relay]) -> dict[str, Load]:
+    return {
+        relay.name: relay.agent.load
+        for relay in relays
+        if relay.agent and relay.agent.load and not silent(relay)
+    }
+
+
 def _serves(standing: Standing | None) -> bool:
     return standing is not None and standing.state in SERVED
 
 
-def standing_of(entry: RelayEntry) -> Standing:
-    """What a status says of a relay."""
-    reason = Reason(entry.reason) if entry.reason in set(Reason) else Reason.POD_READY
-    return Standing(
-        state=entry.state,
-        reason=reason,
-        since=datetime.fromisoformat(entry.since),
-        message=entry.message.removesuffix(PAUSED_WORDS).removesuffix("; "),
-        ejections=entry.ejections,
-        readmitted=datetime.fromisoformat(entry.readmitted) if entry.readmitted else None,
-    )
+def _is_sick(view: _View, standing: Standing) -> bool:
+    """By the cluster, while its pod is not ready, else by a fresh probe or comparison: old news decides nothing."""
+    if view.leaves or standing.outage is None:
+        return False
+    ejected = standing.state is RelayState.EJECTED
+    return not view.ready or (ejected and bool(view.probes) and view.factor == FATAL)
 
 
 def absent(relay: Relay, before: RelayState | None) -> tuple[RelayState, Reason, str]:

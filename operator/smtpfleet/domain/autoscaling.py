@@ -24,15 +24,14 @@ from typing import Final
 from smtpfleet.api.autoscaling import Autoscaling
 from smtpfleet.api.reasons import Reason
 from smtpfleet.api.values import duration_seconds
+from smtpfleet.domain.capacity import TOLERANCE
 from smtpfleet.domain.figures import two_digits
-from smtpfleet.domain.load import MINUTE_S, PUT_OFF, Limit, Load, refuse
+from smtpfleet.domain.load import MINUTE_S, PUT_OFF, Limit, Load, limited_rate, refuse
 from smtpfleet.domain.scaling_memory import Memory
 
 SPARE_FROM: Final = 0.5
 """From this part of one relay's rate on, the load needs a relay that may fail; below, ``minReplicas`` says what is
 to be there."""
-TOLERANCE: Final = 0.1
-"""So much of one relay's rate may be missing when one fails: as between two sizes of a HorizontalPodAutoscaler."""
 NOISE: Final = 0.1
 """A steady load reads up to so much of itself higher or lower: as the tolerance of a HorizontalPodAutoscaler."""
 STEADY: Final = 0.2
@@ -169,10 +168,10 @@ def _measured(memory: Memory, sight: Sight, now: datetime) -> Memory:
     """Remember what one relay sends at most, if that shows now."""
     if memory.measured and (now - memory.measured).total_seconds() > MEASURED_FOR_S:
         memory = replace(memory, rate=0, measured=None)
-    limited = [load.per_s for load in sight.loads.values() if load.limit is Limit.RELAY and load.busy]
+    limited = limited_rate(sight.loads.values())
     fastest = max(load.per_s for load in sight.loads.values())
-    if limited:
-        rate = max(1, round(sum(limited) / len(limited)))
+    if limited is not None:
+        rate = max(1, round(limited))
     elif memory.rate and fastest > memory.rate:
         rate = round(fastest)
     else:

@@ -49,7 +49,7 @@ def judge(pool: Pool, plan: Plan, relays: Sequence[RelayEntry], problems: Sequen
     stalled = _stalled([*problems, *_refused_tables(pool)])
     return {
         ConditionType.READY: _ready(pool, plan, relays, stalled),
-        ConditionType.RECONCILING: _reconciling(pool, plan),
+        ConditionType.RECONCILING: _reconciling(pool, plan, relays),
         ConditionType.STALLED: stalled,
         ConditionType.AVAILABLE: _available(pool, relays),
         ConditionType.QUEUE_HEALTHY: _queue_healthy(pool, relays),
@@ -119,14 +119,14 @@ def _is_out(entry: RelayEntry) -> bool:
     return entry.state is RelayState.EJECTED
 
 
-def _reconciling(pool: Pool, plan: Plan) -> Verdict:
+def _reconciling(pool: Pool, plan: Plan, relays: Sequence[RelayEntry]) -> Verdict:
     if pool.paused:
         return Verdict("False", Reason.PAUSED_BY_ANNOTATION)
-    under_way = next(_under_way(pool, plan), None)
+    under_way = next(_under_way(pool, plan, relays), None)
     return under_way or Verdict("False", Reason.RECONCILED)
 
 
-def _under_way(pool: Pool, plan: Plan) -> Iterator[Verdict]:
+def _under_way(pool: Pool, plan: Plan, relays: Sequence[RelayEntry]) -> Iterator[Verdict]:
     """Everything that is not yet as the spec asks, the most telling first."""
     if pool.deleted_at is not None:
         names = listing(sorted(plan.scale.leaving)) or "nothing"
@@ -135,8 +135,13 @@ def _under_way(pool: Pool, plan: Plan) -> Iterator[Verdict]:
     missing = len(plan.scale.new) + sum(relay.deployment is None for relay in staying)
     if missing:
         yield Verdict("True", Reason.SCALING_UP, f"{missing} relays are being created")
-    if plan.scale.leaving:
-        names = listing(sorted(plan.scale.leaving))
+    if not plan.scale.succeeded:
+        replaced = [entry.name for entry in relays if entry.outage and entry.outage.replaced]
+        yield Verdict("True", Reason.REPLACING, f"a new relay takes the place of {listing(replaced)}")
+    # Nothing is under way at one that cannot be reached: QueueHealthy tells of it, for as long as that lasts.
+    stranded = {entry.name for entry in relays if entry.state is RelayState.STRANDED}
+    if plan.scale.leaving - stranded:
+        names = listing(sorted(plan.scale.leaving - stranded))
         yield Verdict("True", Reason.SCALING_DOWN, f"{names} deliver or hand over what they have, then go")
     outdated = [relay.name for relay in staying if relay.deployment and relay.deployment.outdated]
     if outdated:

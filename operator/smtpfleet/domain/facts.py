@@ -51,7 +51,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod of a relay. ``running``: its containers were started, so its agent may answer."""
+    """A pod of a relay. ``running``: its containers were started, so its agent may answer.
+
+    ``created`` is in whole seconds, as the API server tells it.
+    """
 
     uid: str
     node: str = ""
@@ -61,6 +64,7 @@ class Pod:
     leaving: bool = False
     trouble: str = ""
     """Why it does not run, in the scheduler's or the kubelet's words."""
+    created: datetime = _NO_TIME
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from smtpfleet.api.reasons import Reason, RelayState
 from smtpfleet.api.values import duration_seconds
 from smtpfleet.domain import passive
 from smtpfleet.domain.findings import FATAL, FATAL_REASONS, NOTICE, SLOW_FACTOR, SLOW_REASONS, Finding
+from smtpfleet.domain.share import Share
 
 LONGEST_S: Final = 600.0
 """The longest ejection."""
@@ -69,6 +70,19 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
+class Outage:
+    """A time in which a relay does not serve, though it did before: it is ejected, or its pod is not ready.
+
+    It ends only when the relay has served for a while, so one that comes and goes is one outage. ``restarted`` and
+    ``replaced`` are when that was decided; see :mod:`smtpfleet.domain.remedies`.
+    """
+
+    since: datetime
+    restarted: datetime | None = None
+    replaced: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What a relay does for the pool and why; ``readmitted``: when it returned from the last ejection of a row."""
 
@@ -78,6 +92,8 @@ class Standing:
     message: str = ""
     ejections: int = 0
     readmitted: datetime | None = None
+    outage: Outage | None = None
+    share: Share | None = None
 
     def due(self, rules: Rules) -> datetime | None:
         """When time alone may change it next."""
@@ -88,6 +104,8 @@ class Standing:
             moments.append(self.since + timedelta(seconds=rules.slow_start_s))
         if self.readmitted is not None:
             moments.append(self.readmitted + timedelta(seconds=rules.row_s(self.ejections)))
+        if self.outage is not None and not self.ejections and self.state in SERVED:
+            moments.append(self.since + timedelta(seconds=rules.out_s(1)))
         return min(moments, default=None)
 
 
@@ -141,6 +159,21 @@ def certain_before(standing: Standing | None) -> int:
 
 def step(old: Standing | None, seen: Sight, rules: Rules, now: datetime) -> Standing:
     """The next standing of a relay that nobody drains."""
+    after = _step(old, seen, rules, now)
+    return replace(after, outage=_outage(old, after, seen, rules, now))
+
+
+def _outage(old: Standing | None, after: Standing, seen: Sight, rules: Rules, now: datetime) -> Outage | None:
+    """One that never served has none: nothing of it would be lost by waiting."""
+    before = old.outage if old else None
+    if after.state is RelayState.EJECTED or not seen.ready:
+        served = old is not None and (old.state in SERVED or old.state is RelayState.EJECTED)
+        return before or (Outage(now) if served else None)
+    served_long = not after.ejections and now - after.since >= timedelta(seconds=rules.out_s(1))
+    return None if served_long else before
+
+
+def _step(old: Standing | None, seen: Sight, rules: Rules, now: datetime) -> Standing:
     state = transition(old, seen, rules, now)
     reason, message = _why(state, old, seen)
     if old is None:

@@ -99,6 +99,12 @@ def refuse(loads: Collection[Load], *, before: bool = False) -> bool:
     return put_off >= part * PUT_OFF and put_off > part * reached
 
 
+def limited_rate(loads: Collection[Load]) -> float | None:
+    """Messages that one relay sends each second at most: the mean of those that are at their limit; None: none is."""
+    rates = [load.per_s for load in loads if load.busy and load.limit is Limit.RELAY]
+    return sum(rates) / len(rates) if rates else None
+
+
 @dataclass(frozen=True, slots=True)
 class Flow:
     """What samples alone tell of a relay; see :class:`Load`."""

@@ -1,8 +1,8 @@
 """What is to be done for a pool now: one pure step from what was seen towards what the spec asks for.
 
 Guarantees: at most one relay is removed in a cycle, and only by :mod:`smtpfleet.domain.draining`'s proof; at
-most one relay that takes mail is restarted in a cycle; a paused relay keeps its objects and its place in the
-routing table.
+most one relay that takes mail is restarted in a cycle, and none that is bad in the same one
+(:mod:`smtpfleet.domain.remedies`); a paused relay keeps its objects and its place in the routing table.
 """
 
 from collections.abc import Iterator
@@ -14,8 +14,9 @@ from smtpfleet.domain.assessment import Assessment, assess
 from smtpfleet.domain.autoscaling import Sizing
 from smtpfleet.domain.draining import Departure, departure
 from smtpfleet.domain.facts import Pool, Relay
+from smtpfleet.domain.remedies import Remedies, remedies
 from smtpfleet.domain.rollout import may_restart
-from smtpfleet.domain.scaling import Scale, marked_before, scale
+from smtpfleet.domain.scaling import Scale, marked_before, replaced_before, scale
 from smtpfleet.domain.size import pool_sizing
 from smtpfleet.domain.table import routing_table
 
@@ -61,6 +62,7 @@ class Plan:
     remnants: tuple[str, ...]
     departures: dict[str, Departure]
     health: Assessment
+    remedies: Remedies
 
 
 def plan(pool: Pool) -> Plan:
@@ -73,6 +75,8 @@ def plan(pool: Pool) -> Plan:
         relays=pool.relays,
         marked=marked_before(pool.previous),
         ejected=health.ejected,
+        replaced=replaced_before(pool.previous),
+        out=[name for name, standing in health.standings.items() if standing.outage],
     )
     existing = [relay for relay in pool.relays if relay.exists]
     restart = may_restart(existing, leaving=size.leaving, starting=bool(size.new), ejected=health.ejected)
@@ -97,6 +101,12 @@ def plan(pool: Pool) -> Plan:
         remnants=_remnants(pool, size),
         departures=departures,
         health=health,
+        remedies=remedies(
+            pool,
+            health,
+            successors=not size.succeeded,
+            busy=removal is not None or bool(restart),
+        ),
     )
 
 

@@ -24,6 +24,8 @@ def probes_healthy(pool: Pool, health: Assessment) -> Verdict:
         return Verdict("Unknown", Reason.PROBES_MISSING, f"no probe of {listing(blind)} ends with a result")
     if health.unprobed or not health.probed:
         return _as_before(pool) or _PENDING
+    if health.needed:
+        return _needed(health)
     if health.ejected:
         out = listing(sorted(health.ejected))
         return Verdict("True", Reason.RELAYS_EJECTED, f"{out}: out until they are well again")
@@ -37,6 +39,16 @@ def _too_many(pool: Pool, health: Assessment) -> Verdict:
         Reason.TOO_MANY_UNHEALTHY,
         f"{len(health.bad)} of {len(health.members)} relays look bad at once, more than maxEjectedPercent"
         f" ({pool.spec.health.max_ejected_percent}) lets eject, so none is ejected any more: {listing(health.held)}:"
+        f" {first.reason}: {first.message}",
+    )
+
+
+def _needed(health: Assessment) -> Verdict:
+    first = health.standings[health.needed[0]]
+    return Verdict(
+        "True",
+        Reason.NEEDED_BY_LOAD,
+        f"{listing(health.needed)}: not ejected, for the others cannot carry the load:"
         f" {first.reason}: {first.message}",
     )
 

@@ -8,13 +8,13 @@ from smtpfleet.api.autoscaling import MAX_RELAYS
 from smtpfleet.api.reasons import Reason, RelayState
 from smtpfleet.api.routing import RelayRoute, RouteState, RoutingTable
 from smtpfleet.api.status import RelayEntry
-from smtpfleet.domain.assessment import PAUSED_WORDS
 from smtpfleet.domain.draining import Step
 from smtpfleet.domain.facts import Pool, Relay, Wish
-from smtpfleet.domain.figures import timestamp, two_digits
+from smtpfleet.domain.figures import two_digits
 from smtpfleet.domain.findings import silent
 from smtpfleet.domain.health import SERVED
 from smtpfleet.domain.plan import Plan
+from smtpfleet.domain.standings import PAUSED_WORDS, stored_moment, stored_outage, stored_share
 
 _REASONS: Final = {Step.HANDING_OFF: Reason.HANDING_OFF, Step.BLOCKED: Reason.HAND_OFF_BLOCKED}
 
@@ -59,7 +59,9 @@ def _entry(
         reason=shown.reason,
         message=_clipped(shown.message, paused=relay.paused),
         ejections=standing.ejections,
-        readmitted=timestamp(standing.readmitted) if standing.readmitted else "",
+        readmitted=stored_moment(standing.readmitted),
+        outage=stored_outage(plan.remedies.outages.get(relay.name)),
+        share=stored_share(standing.share),
     )
 
 
@@ -83,12 +85,14 @@ def _leaving(relay: Relay, plan: Plan) -> _Shown:
     step, why = (seen.step, seen.why) if seen else (Step.MARKED, "")
     if relay.name in plan.scale.doomed:
         return _Shown(_leaving_state(relay, step), Reason.CLAIM_DELETED, f"its claim is being deleted: {why}")
-    return _Shown(_leaving_state(relay, step), _REASONS.get(step, Reason.SURPLUS), why)
+    chosen = Reason.REPLACED if relay.name in plan.scale.replaced else Reason.SURPLUS
+    return _Shown(_leaving_state(relay, step), _REASONS.get(step, chosen), why)
 
 
 def _leaving_state(relay: Relay, step: Step) -> RelayState:
     if step is Step.HANDING_OFF:
         return RelayState.HANDING_OFF
-    unreachable = silent(relay) and not any(pod.running for pod in relay.pods)
+    # What the API server says of the containers of a node that is lost is what its kubelet said last.
+    unreachable = silent(relay) and not relay.ready
     may_hold_mail = relay.claim is not None and relay.claim.bound
     return RelayState.STRANDED if unreachable and may_hold_mail else RelayState.DRAINING

@@ -2,7 +2,8 @@
 
 Guarantees: a relay that was chosen to go stays chosen until the number wanted rises again, also over a
 restart of the operator (the choice stands in the status); a paused relay is never chosen; a relay whose
-volume is being deleted goes in any case, and another takes its place at once.
+volume is being deleted goes in any case, and another takes its place at once; one that is replaced goes when another
+serves in its place, and does not come back.
 """
 
 from collections import Counter
@@ -21,34 +22,62 @@ class Scale:
     new: tuple[int, ...]
     surplus: frozenset[str]
     doomed: frozenset[str]
+    replaced: frozenset[str] = frozenset()
+    succeeded: bool = True
+    """No relay waits for a new one to serve in its place."""
 
     @property
     def leaving(self) -> frozenset[str]:
         """Every relay that has to go, for whatever reason."""
-        return self.surplus | self.doomed
+        return self.surplus | self.doomed | self.replaced
 
 
 def scale(
-    *, desired: int, relays: Sequence[Relay], marked: Collection[str], ejected: Collection[str] = ()
+    *,
+    desired: int,
+    relays: Sequence[Relay],
+    marked: Collection[str],
+    ejected: Collection[str] = (),
+    replaced: Collection[str] = (),
+    out: Collection[str] = (),
 ) -> Scale:
-    """Compare what exists with the number ``desired``; ``marked`` were chosen to go before.
+    """Compare what exists with the number ``desired``.
 
     An ejected relay serves nobody, so it goes before one that does. Of those that serve one goes that shares its node
     with most others, so that what is left stays spread; then the one with the shortest queue.
+
+    Args:
+        desired: how many there are to be.
+        relays: all there are.
+        marked: names of those that were chosen to go before.
+        ejected: of those that get no mail because they are bad.
+        replaced: of those that count no more. They go once as many others as are wanted exist and none of them is new.
+        out: of those that served before, and do not now.
     """
     doomed = frozenset(relay.name for relay in relays if relay.doomed)
-    members = [relay for relay in relays if relay.exists and not relay.doomed]
+    present = [relay for relay in relays if relay.exists and not relay.doomed]
+    members = [relay for relay in present if relay.name not in replaced]
     surplus = _surplus(members, max(0, len(members) - desired), marked, ejected)
+    serve = all(relay.ready or relay.name in out for relay in members)
+    succeeded = desired == 0 or (len(members) >= desired and serve)
+    going = [relay for relay in present if relay.name in replaced and not relay.paused]
     return Scale(
         new=_lowest_free(relays, desired - len(members)),
         surplus=frozenset(relay.name for relay in surplus),
         doomed=doomed,
+        replaced=frozenset(relay.name for relay in going if succeeded or relay.name in marked),
+        succeeded=succeeded or all(relay.name in marked for relay in going),
     )
 
 
 def marked_before(status: SmtpPoolStatus) -> frozenset[str]:
     """Names of the relays that the status says were chosen to go."""
     return frozenset(entry.name for entry in status.relays if entry.reason in LEAVING_REASONS)
+
+
+def replaced_before(status: SmtpPoolStatus) -> frozenset[str]:
+    """Names of the relays of which the status says that a new one takes their place."""
+    return frozenset(entry.name for entry in status.relays if entry.outage and entry.outage.replaced)
 
 
 def _surplus(

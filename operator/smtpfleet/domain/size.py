@@ -2,11 +2,11 @@
 
 from collections.abc import Collection
 
-from smtpfleet.api.reasons import ConditionType, Reason
+from smtpfleet.api.reasons import ConditionType, Reason, RelayState
 from smtpfleet.domain.autoscaling import Rules, Sight, Sizing, sizing
 from smtpfleet.domain.facts import Pool, Wish
 from smtpfleet.domain.findings import silent
-from smtpfleet.domain.scaling import marked_before
+from smtpfleet.domain.scaling import marked_before, replaced_before
 from smtpfleet.domain.scaling_memory import Memory
 
 
@@ -29,10 +29,10 @@ def _size(pool: Pool) -> int:
 
 
 def _sight(pool: Pool, ejected: Collection[str]) -> Sight:
-    marked = marked_before(pool.previous)
+    marked, replaced = marked_before(pool.previous), replaced_before(pool.previous)
     existing = [relay for relay in pool.relays if relay.exists]
     # A relay that drains by hand counts for the size, but what waits there is on its way out.
-    present = [relay for relay in existing if not relay.doomed and relay.name not in marked]
+    present = [relay for relay in existing if not relay.doomed and relay.name not in marked | replaced]
     members = [relay for relay in present if relay.wish is not Wish.DRAIN]
     loads = {
         relay.name: relay.agent.load
@@ -40,6 +40,8 @@ def _sight(pool: Pool, ejected: Collection[str]) -> Sight:
         if relay.agent and relay.agent.load and not silent(relay)
     }
     serving = [relay for relay in members if relay.ready]
+    # One that cannot be reached may stay for days.
+    stranded = {entry.name for entry in pool.previous.relays if entry.state is RelayState.STRANDED}
     active = pool.previous.condition(ConditionType.SCALING_ACTIVE)
     return Sight(
         size=_size(pool),
@@ -49,5 +51,5 @@ def _sight(pool: Pool, ejected: Collection[str]) -> Sight:
         partial=any(relay.name not in loads for relay in serving),
         out=sum(relay.name in ejected or relay.wish is Wish.DRAIN for relay in present),
         refused=active is not None and active.reason == Reason.RECEIVER_REFUSES,
-        leaving=len(present) < len(existing),
+        leaving=any(relay.doomed or relay.name in marked for relay in existing if relay.name not in stranded),
     )

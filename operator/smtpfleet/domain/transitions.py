@@ -10,7 +10,7 @@ from smtpfleet.api.status import Condition, RelayEntry, SmtpPoolStatus
 from smtpfleet.domain import findings, passive
 from smtpfleet.domain.health import SERVED
 
-_FOUND: Final = findings.REASONS | passive.REASONS
+_FOUND: Final = findings.REASONS | passive.REASONS | {Reason.FALLS_BEHIND}
 """Reasons of probes and comparison."""
 
 
@@ -42,7 +42,9 @@ _BAD: Final = {
     ConditionType.DELIVERY_READY: "False",
     ConditionType.SIGNING_READY: "False",
 }
-_WARNINGS: Final = frozenset({Reason.CERTIFICATE_EXPIRES_SOON, Reason.SIGNING_KEY_WEAK})
+_WARNINGS: Final = frozenset(
+    {Reason.CERTIFICATE_EXPIRES_SOON, Reason.SIGNING_KEY_WEAK, Reason.NEEDED_BY_LOAD}
+)
 """Reasons that are news although the status stays what it was."""
 _OF_SIZE: Final = frozenset({ConditionType.SCALING_ACTIVE, ConditionType.SCALING_LIMITED})
 _TOLD: Final = frozenset(ConditionType) - {ConditionType.RECONCILING} - _OF_SIZE
@@ -92,6 +94,21 @@ def _of_relays(old: SmtpPoolStatus, new: SmtpPoolStatus) -> Iterator[Note]:
         if was.state is not entry.state:
             yield from _of_relay(was, entry)
         yield from _of_hand_off(was, entry)
+        yield from _of_outage(was, entry)
+
+
+def _of_outage(was: RelayEntry, entry: RelayEntry) -> Iterator[Note]:
+    """What is done about a relay that stays bad, and that its queue cannot be reached."""
+    before, now = was.outage, entry.outage
+    if now and now.restarted and not (before and before.restarted):
+        message = f"{entry.name} is restarted, for it does not get well by itself: {entry.message}"
+        yield Note(Severity.WARNING, Reason.RESTARTING, message, action=str(Reason.RESTARTING))
+    if now and now.replaced and not (before and before.replaced):
+        message = f"a new relay takes the place of {entry.name}, which does not get well: {entry.message}"
+        yield Note(Severity.WARNING, Reason.REPLACING, message, action=str(Reason.REPLACING))
+    if entry.state is RelayState.STRANDED and was.state is not entry.state:
+        message = f"{entry.name} cannot be reached, and is kept with its volume until its queue is empty"
+        yield Note(Severity.WARNING, Reason.STRANDED, message, action=str(RelayState.STRANDED))
 
 
 def _of_hand_off(was: RelayEntry, entry: RelayEntry) -> Iterator[Note]:

@@ -14,6 +14,8 @@ SLOW: Final = 50
 """Of a relay that is much slower than its siblings, or fails more often. More would not be felt, less would overload
 them."""
 SLOW_REASONS: Final = findings.SLOW_REASONS | passive.SLOW_REASONS
+_UNWEIGHED: Final = frozenset({Reason.POD_NOT_READY, Reason.FALLS_BEHIND})
+"""Of one that falls behind, its share says how much it gets (:mod:`smtpfleet.domain.share`)."""
 RAMP: Final = (25, 50, 75)
 """Of a slow start, each for an equal part of it."""
 
@@ -48,6 +50,6 @@ def weight(
         case RelayState.STARTING:
             return RAMP[0] if others_serve and slow_start_s else FULL
         case RelayState.DEGRADED:
-            return FULL if reason is Reason.POD_NOT_READY else SLOW
+            return FULL if reason in _UNWEIGHED else SLOW
         case _:
             return FULL

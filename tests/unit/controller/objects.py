@@ -73,6 +73,7 @@ def pod(number: int, **status: Any) -> Object:
         "metadata": {
             "name": f"pod-{number}",
             "uid": f"pod-uid-{number}",
+            "creationTimestamp": "2026-05-01T11:00:00Z",
             "labels": template["metadata"]["labels"],
         },
         "spec": {"nodeName": "n1"},

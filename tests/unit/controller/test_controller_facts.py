@@ -1,5 +1,6 @@
 """From the API server's objects to facts: what is read, and what is not believed."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -30,7 +31,16 @@ def test_a_relay_that_is_well_is_read_in_full() -> None:
         claim=Claim(bound=True),
         service=True,
         address="10.96.0.1",
-        pods=(Pod("pod-uid-0", "n1", "10.244.1.7", running=True, ready=True),),
+        pods=(
+            Pod(
+                "pod-uid-0",
+                "n1",
+                "10.244.1.7",
+                running=True,
+                ready=True,
+                created=datetime(2026, 5, 1, 11, tzinfo=UTC),
+            ),
+        ),
     )
 
 

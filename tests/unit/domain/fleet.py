@@ -9,7 +9,7 @@ from smtpfleet.api.probes import ProbeResult, ProbeStage, ProbeTrouble
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.api.status import Condition, RelayEntry, SmtpPoolStatus
 from smtpfleet.domain.facts import Pod, Pool, ProbeReport, Relay
-from smtpfleet.domain.plan import plan
+from smtpfleet.domain.plan import Plan, plan
 from smtpfleet.domain.status import report
 from smtpfleet.domain.transitions import Note, notes
 from tests.unit.domain.samples import pod, pool, relay
@@ -23,7 +23,11 @@ Answer = Callable[[], ProbeResult]
 
 
 class Fleet:
-    """``count`` relays, each probed every 5 s, one after the other in turn; judged after each probe."""
+    """``count`` relays, each probed every 5 s, one after the other in turn; judged after each probe.
+
+    What is decided is done: new relays come, with pods that are ready unless they are ``barren``, those whose pod is
+    deleted get another, and those that are removed are gone.
+    """
 
     def __init__(self, count: int, *, interval_s: float = 5.0, **spec: Any) -> None:
         self.now_s = 0.0
@@ -34,6 +38,10 @@ class Fleet:
         self.tables: list[RoutingTable] = []
         self.notes: list[Note] = []
         self.writes = 0
+        self.restarts: list[str] = []
+        self.barren = False
+        self.busy: list[str] = []
+        self._numbers = list(range(count))
         self._spec, self._interval_s, self._count = spec, interval_s, count
         self._probes: dict[str, list[tuple[float, ProbeResult]]] = {}
         self._due = {self.name(i): interval_s * i / count for i in range(count)}
@@ -88,6 +96,7 @@ class Fleet:
         """One cycle of the operator."""
         seen = self.seen()
         planned = plan(seen)
+        self._carry_out(planned)
         before, self.table = self.table, planned.table
         if self.table != before:
             self.tables.append(self.table)
@@ -97,10 +106,27 @@ class Fleet:
             self.notes += notes(self.status, status)
         self.status = status
 
+    def _carry_out(self, planned: Plan) -> None:
+        for number in planned.scale.new:
+            name = self.name(number)
+            self._numbers.append(number)
+            self._due[name] = self.now_s
+            self.relays[name] = {"pods": (pod(name, ready=False, running=False),)} if self.barren else {}
+        if planned.removal:
+            self._numbers = [number for number in self._numbers if self.name(number) != planned.removal.name]
+        restart = planned.remedies.restart
+        if restart:
+            self.restarts.append(restart.relay)
+            self._probes.pop(restart.relay, None)
+            began = BEGIN + timedelta(seconds=self.now_s + 1)
+            self.relays[restart.relay] = {"pods": (pod(restart.relay, created=began),)}
+        self.busy.append(f"{planned.removal is not None:d}{restart is not None:d}")
+
     def seen(self) -> Pool:
         """What the operator sees now."""
         seen = pool(
-            [self._relay(i) for i in range(self._count)],
+            [self._relay(i) for i in sorted(self._numbers)],
+            replicas=self._count,
             seen_at=BEGIN + timedelta(seconds=self.now_s),
             previous=self.status,
             table=self.table,

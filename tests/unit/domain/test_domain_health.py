@@ -14,6 +14,7 @@ from smtpfleet.domain.findings import FATAL, NOTICE, SLOW_FACTOR, Finding
 from smtpfleet.domain.health import (
     EDGES,
     SERVED,
+    Outage,
     Rules,
     Sight,
     Standing,
@@ -38,7 +39,9 @@ def standing(state: RelayState = RelayState.SERVING, *, age_s: float = 1000, **f
         RelayState.SLOW_START: Reason.JOINED,
         RelayState.DEGRADED: Reason.PROBE_SLOW,
     }.get(state, Reason.PROBES_PASSED)
-    given: dict[str, object] = {"reason": reason, "since": NOW - timedelta(seconds=age_s)} | fields
+    since = NOW - timedelta(seconds=age_s)
+    outage = Outage(since) if state is RelayState.EJECTED else None
+    given: dict[str, object] = {"reason": reason, "since": since, "outage": outage} | fields
     return Standing(state=state, **given)  # type: ignore[arg-type] # only for brevity of the tests
 
 

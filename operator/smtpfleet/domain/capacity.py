@@ -1,0 +1,37 @@
+"""Whether a pool can do without a relay: by what arrives, and by what one relay was seen to send. Pure.
+
+Probes of a relay that is overloaded fail like those of one that is broken. To eject it would give its load to the
+others, and they would follow. So a relay that still carries mail stays as long as the rest could not carry it all.
+"""
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from smtpfleet.domain.load import Load
+
+TOLERANCE: Final = 0.1
+"""So much of one relay's rate may be missing: as between two sizes of a HorizontalPodAutoscaler."""
+CARRIES: Final = 0.1
+"""A relay that takes or sends less than this part of what one relay can carries nothing: nobody needs it."""
+
+
+def needed(name: str, loads: Mapping[str, Load], *, others: Collection[str], rate: float) -> bool:
+    """Whether the load needs the relay of this name.
+
+    Args:
+        name: of the relay that is to be ejected.
+        loads: of the relays that get mail, by name.
+        others: names of those that would go on with all of it.
+        rate: messages that one relay sends each second when it has enough to do; 0: nobody knows.
+
+    Returns:
+        False also where too little is known to say so.
+    """
+    own = loads.get(name)
+    if rate <= 0 or own is None or not others or not all(other in loads for other in others):
+        return False
+    if min(own.taken_per_s, own.per_s) < CARRIES * rate:
+        return False
+    arriving_per_s = sum(load.taken for load in loads.values()) / max(load.seconds for load in loads.values())
+    return math.ceil(arriving_per_s / rate - TOLERANCE) > len(others)

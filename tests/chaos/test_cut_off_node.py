@@ -1,0 +1,121 @@
+"""A node is cut off for longer than ``replaceAfter``: its relay is replaced, and gives its queue up on return.
+
+Judged by accounting; the times that it takes are logged (``--log-cli-level=INFO``).
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from mailcheck.checker import check
+from mailcheck.model import Attempt
+from scenario.cluster import Local
+from scenario.kube import wait_until
+from scenario.load import Load, Shape, run
+from scenario.stage import Pod, Stage
+from testbed.handle import ClusterHandle
+from tests.cluster.operators import Space
+
+logger = logging.getLogger(__name__)
+
+RELAYS = 2
+RATE = 20
+WAITING = 120
+"""Messages of which the relay that is cut off has about half."""
+HEALTH = {
+    "interval": "3s",
+    "timeout": "2s",
+    "unhealthyThreshold": 2,
+    "healthyThreshold": 1,
+    "ejectionTime": "10s",
+    "slowStart": "0s",
+    "replaceAfter": "70s",
+}
+"""The cluster needs up to a minute to notice that a node is lost; sooner, the relay would be restarted, in vain."""
+
+
+@pytest.fixture
+def stage(local: Local) -> Iterator[Stage]:
+    namespace = f"cut-{uuid4().hex[:6]}"
+    with Stage(kube=local.kube, namespace=namespace, sink_image=local.images["sink"]) as stage:
+        stage.pool(replicas=RELAYS, health=HEALTH)
+        yield stage
+
+
+def _node_of_sink(stage: Stage) -> str:
+    (pod,) = stage.kube.items("pods", "-n", stage.namespace, "-l", "app.kubernetes.io/name=sink")
+    return str(pod["spec"]["nodeName"])
+
+
+def _elsewhere(pods: list[Pod], node: str) -> Pod:
+    return next(pod for pod in pods if pod.node != node)
+
+
+def _waits(stage: Stage, pod: Pod) -> str:
+    """Empty once mail waits on the relay, and nothing is under way there."""
+    queue = stage.relay_status(pod.name)["queue"]
+    return "" if queue["deferred"] and not queue["active"] + queue["incoming"] else f"{queue}"
+
+
+def _stranded(stage: Stage, relay: str) -> str:
+    """Empty once the relay is stranded and as many others as are wanted serve."""
+    entries = Space(stage.kube, stage.namespace).entries()
+    states = {name: entry["state"] for name, entry in entries.items()}
+    others = [state for name, state in states.items() if name != relay]
+    fits = states.get(relay) == "Stranded" and others == ["Serving"] * RELAYS
+    return "" if fits else f"{entries}"
+
+
+def _missing(stage: Stage, attempts: list[Attempt]) -> str:
+    arrived = {arrival.id for arrival in stage.arrivals()}
+    missing = sum(attempt.acknowledged and attempt.id not in arrived for attempt in attempts)
+    return f"{missing} messages have not arrived" if missing else ""
+
+
+def _gone(stage: Stage, relay: str) -> str:
+    space = Space(stage.kube, stage.namespace)
+    return "" if relay not in space.names("persistentvolumeclaims") else f"{space.entries()}"
+
+
+def test_a_relay_of_a_node_that_is_cut_off_is_replaced_and_hands_its_queue_over_on_return(
+    stage: Stage, cluster: ClusterHandle
+) -> None:
+    sink_node = _node_of_sink(stage)
+    victim = _elsewhere(stage.pods("relay"), sink_node)
+    survivor = next(pod for pod in stage.pods("balancer") if pod.node != victim.node)
+    stage.sink_mode(mode="tempfail", client=victim.address)
+    waiting, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=60, count=WAITING))
+    wait_until(lambda: _waits(stage, victim), timeout_s=60)
+    # A client whose connections reach the balancer that is left.
+    load = Load.start(stage.kube, Shape(target=f"{survivor.address}:2525", rate=RATE, count=RATE * 60))
+    try:
+        time.sleep(2)
+        cluster.node("cut", victim.node)
+        cut_at = time.monotonic()
+        wait_until(lambda: _stranded(stage, victim.relay), timeout_s=240)
+        logger.info("stranded and replaced %.0f s after the cut", time.monotonic() - cut_at)
+        pods = [pod for pod in stage.pods("relay") if pod.relay != victim.relay]
+        assert {pod.node for pod in pods} == {sink_node}
+        assert Space(stage.kube, stage.namespace).condition("QueueHealthy")["reason"] == "QueueKept"
+        assert Space(stage.kube, stage.namespace).condition("Ready")["status"] == "True"
+        assert _gone(stage, victim.relay) != ""
+    finally:
+        attempts = load.finish()
+        stage.sink_mode(mode="accept")
+        cluster.node("connect", victim.node)
+    connected_at = time.monotonic()
+    everything = [*waiting, *attempts]
+    wait_until(lambda: _missing(stage, everything), timeout_s=180)
+    logger.info("everything arrived %.0f s after the return", time.monotonic() - connected_at)
+    wait_until(lambda: _gone(stage, victim.relay), timeout_s=180)
+    logger.info("the relay was gone %.0f s after the return", time.monotonic() - connected_at)
+    verdict = check(everything, stage.wait_drained(everything))
+    assert verdict.ok, f"lost {verdict.lost[:5]}, unexpected {verdict.unexpected[:5]}"
+    errors = [attempt for attempt in attempts if not attempt.acknowledged]
+    logger.info("%d errors of %d, %d copies", len(errors), len(attempts), verdict.extra_copies)
+    events = {event["reason"] for event in stage.kube.items("events.events.k8s.io", "-n", stage.namespace)}
+    assert {"Replacing", "Stranded", "Removed"} <= events
+    assert "Restarting" not in events

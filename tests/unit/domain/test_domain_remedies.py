@@ -1,0 +1,283 @@
+"""A relay that stays bad is restarted, then replaced: one step at a time, each once, and none on doubt."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smtpfleet.api.agent_status import Intake
+from smtpfleet.domain.facts import Pod, Wish
+from tests.unit.domain.fleet import BEGIN, GOOD, REFUSED, Fleet, well
+from tests.unit.domain.samples import pod, queue, report
+
+AFTER = {"replaceAfter": "40s"}
+AFTER_S = 40
+
+
+def _sick(number: int = 1, **health: object) -> Fleet:
+    """Three relays, of which one refuses mail for good and was ejected a moment ago."""
+    fleet = well(health=AFTER | health)
+    fleet.answers[fleet.name(number)] = REFUSED
+    fleet.run(16)
+    assert fleet.states()[number] == "Ejected"
+    return fleet
+
+
+def _told(fleet: Fleet) -> list[str]:
+    return [note.reason for note in fleet.notes if note.reason in {"Restarting", "Replacing", "Stranded"}]
+
+
+def _names(fleet: Fleet) -> list[str]:
+    return [entry.name.removeprefix("outbound-") for entry in fleet.status.relays]
+
+
+def _lost(number: int = 1) -> tuple[Pod, ...]:
+    """What the API server says of a pod whose node is lost: the kubelet's last word, and that it is not ready."""
+    return (pod(Fleet.name(number), ready=False),)
+
+
+def test_a_relay_that_stays_bad_is_restarted_once_and_then_a_new_one_comes_before_it_goes() -> None:
+    fleet = _sick()
+    fleet.run(AFTER_S - 20)
+    assert fleet.restarts == []
+    fleet.run(20)
+    assert fleet.restarts == [fleet.name(1)]
+    assert _told(fleet) == ["Restarting"]
+    fleet.run(AFTER_S - 20)
+    assert (fleet.restarts, fleet.states()) == ([fleet.name(1)], ["Serving", "Ejected", "Serving"])
+    fleet.barren = True
+    fleet.run(40)
+    assert _names(fleet) == ["relay-0", "relay-1", "relay-2", "relay-3"]
+    assert fleet.states() == ["Serving", "Ejected", "Serving", "Starting"]
+    assert fleet.condition("Reconciling").reason == "Replacing"
+    fleet.set(3)
+    fleet.run(5)
+    assert fleet.states()[1] == "Draining"
+    assert fleet.entry(1).reason == "Replaced"
+    assert fleet.condition("Ready").status == "True"
+    assert _told(fleet) == ["Restarting", "Replacing"]
+    assert fleet.table is not None
+    leaving = next(route for route in fleet.table.relays if route.name == fleet.name(1))
+    assert (leaving.weight, leaving.hand_off) == (0, True)
+    name = fleet.name(1)
+    emptied = report(name, age_s=1, intake=Intake.CLOSED, table_revision=fleet.table.revision)
+    fleet.set(1, agent=emptied)
+    fleet.run(2)
+    assert _names(fleet) == ["relay-0", "relay-2", "relay-3"]
+    assert fleet.restarts == [fleet.name(1)]
+
+
+def test_a_relay_that_a_restart_heals_returns_and_is_not_replaced() -> None:
+    fleet = _sick()
+    fleet.run(AFTER_S + 1)
+    assert len(fleet.restarts) == 1
+    fleet.answers.clear()
+    fleet.run(AFTER_S * 3)
+    assert (fleet.states(), _names(fleet)) == (["Serving"] * 3, ["relay-0", "relay-1", "relay-2"])
+    assert fleet.entry(1).outage is None
+    assert len(fleet.restarts) == 1
+
+
+def test_a_relay_that_returns_for_a_moment_again_and_again_is_one_outage() -> None:
+    fleet = _sick(ejectionTime="10s", replaceAfter="1m")
+    began = fleet.entry(1).outage
+    while not fleet.restarts:
+        fleet.answers.clear()
+        while fleet.states()[1] == "Ejected":
+            fleet.run(1)
+        fleet.answers[fleet.name(1)] = REFUSED
+        fleet.run(17)
+        assert fleet.states()[1] == "Ejected"
+    outage = fleet.entry(1).outage
+    assert began is not None
+    assert outage is not None
+    assert outage.since == began.since
+    assert fleet.entry(1).ejections > 1
+
+
+def test_a_relay_of_a_lost_node_is_replaced_without_a_restart_and_stranded_with_its_volume() -> None:
+    fleet = _sick()
+    fleet.set(1, pods=_lost(), agent=report(fleet.name(1), age_s=40))
+    fleet.run(AFTER_S + 10)
+    assert fleet.restarts == []
+    assert fleet.states() == ["Serving", "Stranded", "Serving", "SlowStart"]
+    assert _told(fleet) == ["Replacing", "Stranded"]
+    assert fleet.condition("Ready").status == "True"
+    assert fleet.condition("Reconciling").status == "False"
+    assert fleet.condition("QueueHealthy").reason == "QueueKept"
+    fleet.run(100)
+    assert fleet.states()[1] == "Stranded"
+    # Its node is back, and it has mail: that is handed over first.
+    waiting = report(fleet.name(1), queue=queue(deferred=9), intake=Intake.CLOSED)
+    fleet.set(1, agent=waiting)
+    fleet.run(1)
+    assert fleet.states()[1] == "Draining"
+    assert fleet.table is not None
+    fleet.set(1, agent=report(fleet.name(1), intake=Intake.CLOSED, table_revision=fleet.table.revision))
+    fleet.run(1)
+    assert _names(fleet) == ["relay-0", "relay-2", "relay-3"]
+
+
+def test_a_relay_that_was_never_ejected_is_replaced_as_well_if_its_pod_stays_away() -> None:
+    fleet = well(health=AFTER)
+    fleet.set(1, pods=_lost(), agent=report(fleet.name(1), age_s=40))
+    fleet.run(AFTER_S + 5)
+    assert fleet.states() == ["Serving", "Stranded", "Serving", "SlowStart"]
+
+
+def test_a_relay_that_never_served_waits_for_its_pod() -> None:
+    fleet = Fleet(3, health=AFTER)
+    fleet.unready(2, running=False)
+    fleet.run(AFTER_S * 4)
+    assert (fleet.restarts, len(_names(fleet))) == ([], 3)
+
+
+def test_a_relay_whose_queue_is_in_its_pod_is_not_restarted() -> None:
+    fleet = _sick()
+    fleet.set(1, ephemeral=True)
+    fleet.run(AFTER_S + 5)
+    assert fleet.restarts == []
+    assert fleet.states() == ["Serving", "Draining", "Serving", "SlowStart"]
+
+
+def test_two_of_three_that_are_lost_are_replaced_one_after_the_other() -> None:
+    fleet = well(health=AFTER)
+    fleet.barren = True
+    for number in (1, 2):
+        fleet.set(number, pods=_lost(number), agent=report(fleet.name(number), age_s=40))
+    fleet.run(AFTER_S * 3)
+    assert _names(fleet) == [f"relay-{number}" for number in range(4)]
+    fleet.barren = False
+    fleet.set(3)
+    fleet.run(10)
+    assert fleet.states() == ["Serving", "Stranded", "Stranded", "SlowStart", "SlowStart"]
+
+
+def test_a_relay_that_gets_well_before_its_replacement_serves_stays() -> None:
+    fleet = _sick()
+    fleet.barren = True
+    fleet.run(AFTER_S * 2 + 10)
+    assert fleet.entry(1).outage
+    fleet.answers.clear()
+    fleet.run(200)
+    assert fleet.entry(1).outage is None
+    assert fleet.states()[:3] == ["Serving"] * 3
+    assert fleet.entry(3).reason == "Surplus"
+
+
+def test_nothing_is_done_while_more_look_bad_than_may_be_out() -> None:
+    fleet = _sick()
+    fleet.answers[fleet.name(0)] = REFUSED
+    fleet.run(AFTER_S * 3)
+    assert fleet.condition("ProbesHealthy").reason == "TooManyUnhealthy"
+    assert (fleet.restarts, len(_names(fleet))) == ([], 3)
+
+
+def test_nothing_is_done_on_old_news() -> None:
+    fleet = _sick()
+    fleet.run(AFTER_S * 3, probing=False)
+    assert (fleet.restarts, len(_names(fleet))) == ([], 3)
+
+
+def test_nothing_is_done_about_a_relay_that_only_serves_its_time() -> None:
+    fleet = _sick(ejectionTime="10m")
+    fleet.answers.clear()
+    fleet.run(AFTER_S * 3)
+    assert fleet.states()[1] == "Ejected"
+    assert (fleet.restarts, len(_names(fleet))) == ([], 3)
+
+
+@pytest.mark.parametrize("fields", [{"paused": True}, {"wish": Wish.DRAIN}])
+def test_nothing_is_done_to_a_relay_that_a_person_has_taken_over(fields: dict[str, object]) -> None:
+    fleet = _sick()
+    fleet.set(1, **fields)
+    fleet.run(AFTER_S * 3)
+    assert (fleet.restarts, len(_names(fleet))) == ([], 3)
+
+
+def test_an_operator_that_takes_over_neither_restarts_anew_nor_begins_the_time_again() -> None:
+    fleet = _sick()
+    began = fleet.entry(1).outage
+    fleet.run(AFTER_S / 2)
+    fleet.restart_operator()
+    fleet.run(AFTER_S / 2)
+    assert len(fleet.restarts) == 1
+    outage = fleet.entry(1).outage
+    assert began is not None
+    assert outage is not None
+    assert outage.since == began.since
+    fleet.restart_operator()
+    fleet.run(AFTER_S - 30)
+    assert len(_names(fleet)) == 3
+    fleet.run(40)
+    assert len(_names(fleet)) == 4
+    fleet.restart_operator()
+    fleet.run(20)
+    assert (len(fleet.restarts), fleet.entry(1).reason, len(_names(fleet))) == (1, "Replaced", 4)
+
+
+def test_a_pod_that_was_made_after_the_decision_is_left_alone() -> None:
+    fleet = _sick()
+    since = BEGIN + timedelta(seconds=fleet.now_s + 10_000)
+    fleet.set(1, pods=(pod(fleet.name(1), created=since),))
+    fleet.run(AFTER_S + 5)
+    outage = fleet.entry(1).outage
+    assert outage is not None
+    assert outage.restarted
+    assert fleet.restarts == []
+
+
+def test_a_crash_between_decision_and_deed_loses_nothing() -> None:
+    """The decision stands in the status: whoever reads it does what is left of it."""
+    fleet = _sick()
+    fleet.run(AFTER_S + 5)
+    old = pod(fleet.name(1))
+    fleet.set(1, pods=(old,))
+    fleet.run(1)
+    assert len(fleet.restarts) == 2
+    fleet.set(1, pods=(replace(old, leaving=True),))
+    fleet.run(5)
+    assert len(fleet.restarts) == 2
+
+
+happenings = st.lists(
+    st.tuples(
+        st.integers(0, 2),
+        st.sampled_from(("good", "refused", "lost", "paused", "back")),
+        st.integers(1, 60),
+        st.booleans(),
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=10, deadline=None)
+@given(happenings)
+def test_whatever_happens_one_step_at_a_time_is_taken_and_the_pool_grows_by_one_new_relay_at_most(
+    seen: list[tuple[int, str, int, bool]],
+) -> None:
+    fleet = well(health=AFTER)
+    for number, what, seconds, barren in seen:
+        fleet.barren = barren
+        name = fleet.name(number)
+        if name not in {entry.name for entry in fleet.status.relays}:
+            continue
+        fleet.answers[name] = REFUSED if what == "refused" else GOOD
+        match what:
+            case "lost":
+                fleet.set(number, pods=_lost(number), agent=report(name, age_s=40))
+            case "paused":
+                fleet.set(number, paused=True)
+            case "back":
+                fleet.set(number)
+        before = {entry.name: entry for entry in fleet.status.relays}
+        fleet.run(seconds)
+        assert "11" not in fleet.busy
+        fresh = [e for e in fleet.status.relays if e.state.value == "Starting" and e.name not in before]
+        assert len(fresh) <= 1
+        for entry in fleet.status.relays:
+            was = before.get(entry.name)
+            if was and was.outage and entry.outage:
+                assert entry.outage.since == was.outage.since or not was.outage.replaced
