@@ -118,7 +118,5 @@ def _can_be_restarted(relay: Relay) -> bool:
 
 
 def _receivers_fail(pool: Pool) -> bool:
-    return any(
-        condition.type is ConditionType.DELIVERY_READY and condition.reason == Reason.RECEIVERS_FAIL
-        for condition in pool.previous.conditions
-    )
+    delivery = pool.previous.condition(ConditionType.DELIVERY_READY)
+    return delivery is not None and delivery.reason == Reason.RECEIVERS_FAIL
