@@ -40,6 +40,8 @@ MEASURED_FOR_S: Final = 86400.0
 """How long a measured rate is believed: longer than from one day's peak to the next is not needed."""
 LOOK_S: Final = 5.0
 """What only waits for time, or for facts, is looked at again after this time."""
+FADING_S: Final = 15.0
+"""So is a pool that may shrink once the last minute's mail is forgotten: while none comes, nothing else causes it."""
 _WAITING: Final = frozenset({Reason.STABILIZING, Reason.STEP_LIMITED})
 _CHANGING: Final = frozenset({Reason.QUEUE_UNKNOWN, Reason.RELAYS_ARE_THE_LIMIT, Reason.RECEIVER_REFUSES})
 _REMEASURED_S: Final = 3600.0
@@ -130,7 +132,8 @@ class Sizing:
     """How many relays there are to be, and what to remember.
 
     ``why`` is what the queues say; ``bound`` what keeps the size from following it, None: nothing does. ``troubles``
-    are names for it: why receivers put mail off, the most frequent reason first, or relays that are silent.
+    are names for it: why receivers put mail off, the most frequent reason first, or relays that are silent. ``fading``:
+    by time alone fewer relays may be needed.
     """
 
     size: int
@@ -138,11 +141,14 @@ class Sizing:
     why: Reason
     bound: Reason | None = None
     troubles: tuple[str, ...] = ()
+    fading: bool = False
 
     @property
     def again_s(self) -> float | None:
         """When to look again, as time alone may change something; None: not for its sake."""
-        return LOOK_S if self.bound in _WAITING or self.why in _CHANGING else None
+        if self.bound in _WAITING or self.why in _CHANGING:
+            return LOOK_S
+        return FADING_S if self.fading else None
 
 
 def sizing(rules: Rules, memory: Memory, sight: Sight, now: datetime) -> Sizing:
@@ -161,7 +167,9 @@ def sizing(rules: Rules, memory: Memory, sight: Sight, now: datetime) -> Sizing:
     )
     if advice.least > size:
         return _up(rules, memory, size, advice, now)
-    return _down(rules, memory, size, advice, now, leaving=sight.leaving)
+    decided = _down(rules, memory, size, advice, now, leaving=sight.leaving)
+    fading = decided.size > rules.least and any(load.taken for load in sight.arrivals)
+    return replace(decided, fading=fading)
 
 
 def _measured(memory: Memory, sight: Sight, now: datetime) -> Memory:

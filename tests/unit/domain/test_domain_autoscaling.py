@@ -282,3 +282,11 @@ def test_a_rate_is_remembered_in_two_digits_when_it_is_another(load: Load, rate:
     pool = Sized(RULES, 2, KNOWN)
     pool.look(named(load))
     assert pool.memory.rate == rate
+
+
+def test_a_pool_is_looked_at_until_what_came_in_the_last_minute_can_keep_it_large_no_more() -> None:
+    """When no mail comes any more, nothing else would cause a look."""
+    loads = named(*[carrying(75)] * 4)
+    assert Sized(RULES, 4, KNOWN).look(loads).again_s == 15.0
+    assert Sized(RULES, 2, KNOWN).look(loads).again_s is None
+    assert Sized(RULES, 4, Memory()).look(named(*[carrying(0)] * 4)).again_s == 5.0  # it shrinks
