@@ -100,7 +100,7 @@ def test_a_relay_of_a_node_that_is_cut_off_is_replaced_and_hands_its_queue_over_
         pods = [pod for pod in stage.pods("relay") if pod.relay != victim.relay]
         assert {pod.node for pod in pods} == {sink_node}
         assert Space(stage.kube, stage.namespace).condition("QueueHealthy")["reason"] == "QueueKept"
-        assert Space(stage.kube, stage.namespace).condition("Ready")["status"] == "True"
+        assert Space(stage.kube, stage.namespace).condition("Available")["status"] == "True"
         assert _gone(stage, victim.relay) != ""
     finally:
         attempts = load.finish()

@@ -95,7 +95,7 @@ def test_the_one_file_deployment_is_accepted(cluster: ClusterHandle, team: Local
         ("update", "secrets"),
         ("create", "pods"),
         ("create", "pods:exec"),
-        ("delete", "pods"),
+        ("deletecollection", "pods"),
         ("create", "smtpfleet.io/smtppools"),
         ("update", "smtpfleet.io/smtppools"),
         ("delete", "smtpfleet.io/smtppools"),

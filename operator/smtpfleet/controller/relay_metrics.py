@@ -9,6 +9,7 @@ from smtpfleet.api.names import PoolKey
 from smtpfleet.api.probes import ProbeResult
 from smtpfleet.api.reasons import RelayState
 from smtpfleet.api.status import SmtpPoolStatus
+from smtpfleet.domain.transitions import remedies_decided
 
 _PREFIX = "smtpfleet_operator"
 _POOL = ("namespace", "pool")
@@ -40,6 +41,9 @@ class RelayMetrics:
         self.states = self._made(Gauge, "relay_state", "1 for the present state of a relay.", "state")
         self.weights = self._made(Gauge, "relay_weight", "Weight of a relay in the routing table.")
         self.ejections = self._made(Counter, "ejections", "Ejections of a relay, by reason.", "reason")
+        self.remedies = self._made(
+            Counter, "remedies", "What was decided about a relay that stays bad.", "remedy"
+        )
         self._shown: dict[PoolKey, dict[str, RelayState]] = {}
 
     def probed(self, key: PoolKey, relay: str, word: str, result: ProbeResult | None) -> None:
@@ -54,13 +58,16 @@ class RelayMetrics:
 
     def show(self, key: PoolKey, old: SmtpPoolStatus, new: SmtpPoolStatus) -> None:
         """Show the relays of a pool as its status has them, and count who is out since the one before."""
-        before = {entry.name: entry.state for entry in old.relays}
+        before = {entry.name: entry for entry in old.relays}
         states = {entry.name: entry.state for entry in new.relays}
         for entry in new.relays:
             self.weights.labels(*key, entry.name).set(entry.weight)
             self._show_state(key, entry.name, entry.state)
-            if entry.state is RelayState.EJECTED and before.get(entry.name) is not RelayState.EJECTED:
+            was = before.get(entry.name)
+            if entry.state is RelayState.EJECTED and (was is None or was.state is not RelayState.EJECTED):
                 self.ejections.labels(*key, entry.name, entry.reason).inc()
+            for remedy in remedies_decided(was, entry) if was else ():
+                self.remedies.labels(*key, entry.name, remedy).inc()
         for gone in self._shown.get(key, {}).keys() - states.keys():
             self._remove(_labels(key) | {"relay": gone})
         self._shown[key] = states

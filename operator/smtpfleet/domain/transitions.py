@@ -97,15 +97,23 @@ def _of_relays(old: SmtpPoolStatus, new: SmtpPoolStatus) -> Iterator[Note]:
         yield from _of_outage(was, entry)
 
 
-def _of_outage(was: RelayEntry, entry: RelayEntry) -> Iterator[Note]:
-    """What is done about a relay that stays bad, and that its queue cannot be reached."""
+def remedies_decided(was: RelayEntry, entry: RelayEntry) -> Iterator[Reason]:
+    """What was decided about a relay between two statuses: Restarting, Replacing, or nothing."""
     before, now = was.outage, entry.outage
     if now and now.restarted and not (before and before.restarted):
-        message = f"{entry.name} is restarted, for it does not get well by itself: {entry.message}"
-        yield Note(Severity.WARNING, Reason.RESTARTING, message, action=str(Reason.RESTARTING))
+        yield Reason.RESTARTING
     if now and now.replaced and not (before and before.replaced):
-        message = f"a new relay takes the place of {entry.name}, which does not get well: {entry.message}"
-        yield Note(Severity.WARNING, Reason.REPLACING, message, action=str(Reason.REPLACING))
+        yield Reason.REPLACING
+
+
+def _of_outage(was: RelayEntry, entry: RelayEntry) -> Iterator[Note]:
+    """What is done about a relay that stays bad, and that its queue cannot be reached."""
+    said = {
+        Reason.RESTARTING: f"{entry.name} is restarted, for it does not get well by itself: {entry.message}",
+        Reason.REPLACING: f"a new relay takes the place of {entry.name}, which does not get well: {entry.message}",
+    }
+    for reason in remedies_decided(was, entry):
+        yield Note(Severity.WARNING, reason, said[reason], action=str(reason))
     if entry.state is RelayState.STRANDED and was.state is not entry.state:
         message = f"{entry.name} cannot be reached, and is kept with its volume until its queue is empty"
         yield Note(Severity.WARNING, Reason.STRANDED, message, action=str(RelayState.STRANDED))

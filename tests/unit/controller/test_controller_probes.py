@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from smtpfleet.api.agent_status import Canary, CanaryStatus
 from smtpfleet.api.probes import ProbeResult, ProbeStage, ProbeTrouble
 from smtpfleet.api.reasons import Reason, RelayState
-from smtpfleet.api.status import SmtpPoolStatus
+from smtpfleet.api.status import RelayOutage, SmtpPoolStatus
 from smtpfleet.controller.probes import GATHER_S, Probes, pace, profile, targets
 from smtpfleet.controller.relay_metrics import RelayMetrics
 from smtpfleet.domain.facts import AgentReport, Claim, Pool, Wish
@@ -192,6 +192,26 @@ def test_relays_are_shown_as_the_status_has_them_and_ejections_counted_once() ->
     assert sample("smtpfleet_operator_relay_state", labels | {"state": "Serving"}) == 0
     assert sample("smtpfleet_operator_relay_weight", labels) == 0
     assert sample("smtpfleet_operator_ejections_total", labels | {"reason": "SenderRefused"}) == 1
+
+
+def test_what_is_decided_about_a_relay_that_stays_bad_is_counted_once() -> None:
+    registry = CollectorRegistry()
+    metrics, sample = RelayMetrics(registry), registry.get_sample_value
+    since = "2026-05-01T12:00:00Z"
+    outages = [
+        RelayOutage(since=since),
+        RelayOutage(since=since, restarted=since),
+        RelayOutage(since=since, restarted=since, replaced=since),
+    ]
+    seen = [
+        SmtpPoolStatus(relays=(entry(1, RelayState.EJECTED, weight=0).model_copy(update={"outage": outage}),))
+        for outage in outages
+    ]
+    for old, new in ((seen[0], seen[1]), (seen[1], seen[1]), (seen[1], seen[2]), (seen[2], seen[2])):
+        metrics.show(KEY, old, new)
+    labels = {"namespace": "mail", "pool": "outbound", "relay": "outbound-relay-1"}
+    for remedy in ("Restarting", "Replacing"):
+        assert sample("smtpfleet_operator_remedies_total", labels | {"remedy": remedy}) == 1
 
 
 def test_series_of_relays_and_pools_that_are_gone_disappear() -> None:

@@ -107,6 +107,28 @@ def test_a_relay_whose_claim_is_being_deleted_goes_and_another_number_takes_its_
     assert (result.new, result.doomed, result.surplus) == ((2,), _names(0), frozenset())
 
 
+def test_a_relay_that_is_replaced_counts_no_more_and_goes_when_another_serves() -> None:
+    relays = [relay(0), relay(1)]
+    coming = scale(desired=2, relays=relays, marked=(), replaced=_names(1))
+    assert (coming.new, coming.leaving, coming.succeeded) == ((2,), frozenset(), False)
+    starting = relay(2, pods=(pod("outbound-relay-2", ready=False),))
+    assert not scale(desired=2, relays=[*relays, starting], marked=(), replaced=_names(1)).leaving
+    known = scale(desired=2, relays=[*relays, starting], marked=(), replaced=_names(1), out=_names(2))
+    assert (known.leaving, known.succeeded) == (_names(1), True)
+    serves = scale(desired=2, relays=[*relays, relay(2)], marked=(), replaced=_names(1))
+    assert (serves.new, serves.leaving, serves.surplus) == ((), _names(1), frozenset())
+
+
+def test_a_relay_that_left_because_another_serves_does_not_come_back() -> None:
+    more = scale(desired=3, relays=[relay(0), relay(1), relay(2)], marked=_names(1), replaced=_names(1))
+    assert (more.new, more.leaving, more.succeeded) == ((3,), _names(1), True)
+
+
+def test_a_paused_relay_that_is_replaced_stays_for_now() -> None:
+    relays = [relay(0), relay(1, paused=True), relay(2)]
+    assert not scale(desired=2, relays=relays, marked=_names(1), replaced=_names(1)).leaving
+
+
 def test_a_number_is_free_again_when_nothing_of_its_relay_is_left() -> None:
     remnant = relay(0, deployment=None, claim=None, pods=(), agent=None)
     assert scale(desired=2, relays=[remnant, relay(1)], marked=()).new == (0,)
