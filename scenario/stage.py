@@ -21,6 +21,10 @@ from scenario.kube import Kube, Object, wait_until
 
 CLUSTER_NETWORKS: Final = ("10.0.0.0/8", "172.16.0.0/12")
 """Pods and nodes of local clusters: from where scenarios hand in mail."""
+ONE_BALANCER: Final[Mapping[str, Mapping[str, Any]]] = {"balancing": {"replicas": 1}}
+"""For scenarios of relays: every balancer is four containers."""
+WITHOUT_VOLUMES: Final[Mapping[str, Mapping[str, Any]]] = {"relay": {"storage": {"ephemeral": True}}}
+"""For scenarios in which no pod goes: of all that a relay needs, its volume takes longest."""
 SINK: Final = "sink"
 SINK_PORT: Final = 2525
 CONTROL_PORT: Final = 8026
@@ -45,11 +49,15 @@ class Pod:
 
 @dataclass(kw_only=True)
 class Stage:
-    """One namespace with a sink and pools; a context manager that removes it all."""
+    """One namespace with a sink and pools; a context manager that removes it all.
+
+    ``shape`` holds fields of every pool of the stage, such as :data:`ONE_BALANCER`, beneath what a call says.
+    """
 
     kube: Kube
     namespace: str
     sink_image: str
+    shape: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pools: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -85,10 +93,12 @@ class Stage:
     def apply_pool(self, name: str = "outbound", **spec: Any) -> None:
         """Apply a pool that delivers to the sink; ``spec`` adds to or replaces top-level fields."""
         address = self.address(SINK)
-        body = {
+        body: Object = {
             "submission": {"trustedNetworks": list(CLUSTER_NETWORKS)},
             "delivery": {"smarthost": {"host": address, "port": 25}},
         } | spec
+        for key, values in self.shape.items():
+            body[key] = {**values, **body.get(key, {})}
         self.kube.apply(
             {
                 "apiVersion": "smtpfleet.io/v1alpha1",

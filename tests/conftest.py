@@ -5,6 +5,7 @@ before the first test that uses it and is taken down after the last one, unless 
 SMTPFLEET_KEEP=1 to keep it for the next run.
 """
 
+import itertools
 import os
 import random
 import sys
@@ -42,6 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # The rounds of tests/chaos take their seeds from there, also when the option gives it.
+    os.environ["SMTPFLEET_CHAOS_SEED"] = str(config.option.chaos_seed)
     config.addinivalue_line(
         "markers",
         "thorough(why): only for `make test-all`: it takes long, and a shorter test shows most of it",
@@ -67,10 +70,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         [item for item in items if item.get_closest_marker("thorough")] if not config.option.thorough else []
     )
     if config.option.chaos != "all" and len(chaos) > _SHORT_CHAOS:
-        chosen = random.Random(config.option.chaos_seed).sample(chaos, _SHORT_CHAOS)
+        chosen = _of_every_file(chaos, random.Random(config.option.chaos_seed))
         left_out += [item for item in chaos if item not in chosen]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
+
+
+def _of_every_file(items: list[pytest.Item], chance: random.Random) -> list[pytest.Item]:
+    """A few, of as many files as may be: of any one all could be of the longest kind."""
+    files: dict[str, list[pytest.Item]] = {}
+    for item in chance.sample(items, len(items)):
+        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    in_turn = [item for row in itertools.zip_longest(*files.values()) for item in row if item is not None]
+    return in_turn[:_SHORT_CHAOS]
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from scenario.cluster import Local
 from scenario.connections import Connection, Plan, addresses, connect, relays_of
 from scenario.kube import Object, wait_until
 from scenario.load import Shape, Step, run
-from scenario.stage import CLUSTER_NETWORKS, Stage
+from scenario.stage import CLUSTER_NETWORKS, WITHOUT_VOLUMES, Stage
 from tests.cluster.attempts import Answer, Attempt, try_all
 
 TRUSTED = "192.0.2.0/24"
@@ -34,7 +34,10 @@ _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 @pytest.fixture(scope="module")
 def stage(local: Local) -> Iterator[Stage]:
     with Stage(
-        kube=local.kube, namespace=f"balancing-{uuid4().hex[:6]}", sink_image=local.images["sink"]
+        kube=local.kube,
+        namespace=f"balancing-{uuid4().hex[:6]}",
+        sink_image=local.images["sink"],
+        shape=WITHOUT_VOLUMES,
     ) as stage:
         stage.pool(**_spec(stage))
         yield stage

@@ -12,7 +12,7 @@ from scenario.accounts import of_this_run
 from scenario.cluster import Local
 from scenario.kube import Object, wait_until
 from scenario.load import Shape, run
-from scenario.stage import Stage
+from scenario.stage import ONE_BALANCER, Stage
 from tests.cluster.operators import Space
 
 COUNT = 30
@@ -22,7 +22,9 @@ FINALIZER = "smtpfleet.io/drain"
 @pytest.fixture(scope="module")
 def stage(local: Local) -> Iterator[Stage]:
     namespace = f"deletion-{uuid4().hex[:6]}"
-    with Stage(kube=local.kube, namespace=namespace, sink_image=local.images["sink"]) as stage:
+    with Stage(
+        kube=local.kube, namespace=namespace, sink_image=local.images["sink"], shape=ONE_BALANCER
+    ) as stage:
         yield stage
 
 

@@ -14,7 +14,7 @@ from scenario.cluster import Local
 from scenario.conversation import Conversation, Step, hold, line
 from scenario.kube import Object, wait_until
 from scenario.load import Load, Shape, run
-from scenario.stage import Stage
+from scenario.stage import ONE_BALANCER, Stage
 from tests.cluster.edge import hand_off
 from tests.cluster.operators import Space
 
@@ -27,7 +27,9 @@ RATE, COUNT = 60, 1800
 def stage(local: Local) -> Iterator[Stage]:
     """A sink, and a pool of one relay, whose queue gets long before the others come."""
     namespace = f"handoff-{uuid4().hex[:6]}"
-    with Stage(kube=local.kube, namespace=namespace, sink_image=local.images["sink"]) as stage:
+    with Stage(
+        kube=local.kube, namespace=namespace, sink_image=local.images["sink"], shape=ONE_BALANCER
+    ) as stage:
         stage.pool(replicas=1)
         yield stage
 

@@ -92,6 +92,7 @@ def test_each_balancing_method_carries_mail_and_needs_no_restart(
     assert {pod.uid for pod in stage.pods("relay") + stage.pods("balancer")} == before
 
 
+@pytest.mark.thorough("test_edge.py tries it in every way")
 def test_a_client_outside_the_trusted_networks_may_not_relay(stage: Stage) -> None:
     stage.apply_pool(
         "strict",

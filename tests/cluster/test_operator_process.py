@@ -216,6 +216,7 @@ def _misses_definition(operator: Process) -> str:
     return "" if operator.says(message) else "has not noticed"
 
 
+@pytest.mark.thorough("make bench measures it")
 def test_many_pools_fit_into_the_memory_that_was_promised(quiet: Local, mail: Space, tmp_path: Path) -> None:
     with _process(quiet, mail, tmp_path, "only") as operator:
         operator.wait_leading()

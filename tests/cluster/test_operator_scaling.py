@@ -10,7 +10,7 @@ from mailcheck.model import Attempt
 from scenario.cluster import Local
 from scenario.kube import Object, wait_until
 from scenario.load import Shape, run
-from scenario.stage import Stage
+from scenario.stage import ONE_BALANCER, Stage
 from tests.cluster.operators import Space
 
 COUNT = 40
@@ -20,7 +20,9 @@ COUNT = 40
 def stage(local: Local) -> Iterator[Stage]:
     """A sink, and a pool of two relays that deliver to it."""
     namespace = f"scaling-{uuid4().hex[:6]}"
-    with Stage(kube=local.kube, namespace=namespace, sink_image=local.images["sink"]) as stage:
+    with Stage(
+        kube=local.kube, namespace=namespace, sink_image=local.images["sink"], shape=ONE_BALANCER
+    ) as stage:
         stage.pool(replicas=2)
         yield stage
 
@@ -101,6 +103,7 @@ def _by_reason(stage: Stage) -> tuple[Object, Object]:
     return entries[0], entries[1]
 
 
+@pytest.mark.thorough("tests/chaos scales again and again")
 def test_a_relay_that_was_to_go_returns_when_it_is_wanted_again(stage: Stage) -> None:
     stage.apply_pool(replicas=2)
     stage.wait_ready()
