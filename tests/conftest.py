@@ -86,6 +86,16 @@ def _of_every_file(items: list[pytest.Item], chance: random.Random) -> list[pyte
 
 
 @pytest.fixture(scope="session")
+def rate(pytestconfig: pytest.Config) -> int:
+    """Messages a second that tests of faults hand in.
+
+    A short run has another process of itself beside it, on few cores: with all of the load nothing would be seen but a
+    machine that is too small.
+    """
+    return 100 if pytestconfig.option.chaos == "all" else 30
+
+
+@pytest.fixture(scope="session")
 def cluster() -> Iterator[ClusterHandle]:
     """The running cluster of the tests."""
     handle = ClusterHandle.of_environment(os.environ)

@@ -19,8 +19,7 @@ from scenario.stage import Stage
 from testbed.handle import ClusterHandle
 
 RELAYS = 3
-RATE = 100
-COUNT = 1000
+SECONDS = 10
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +36,10 @@ def earlier() -> list[Attempt]:
     return []
 
 
-def _under_load(
-    stage: Stage, earlier: list[Attempt], steps: list[Step], *, count: int = COUNT
-) -> list[Attempt]:
+def _under_load(stage: Stage, earlier: list[Attempt], steps: list[Step], *, rate: int) -> list[Attempt]:
     """Hand in under faults, wait until all queues are empty, and insist that nothing is missing."""
-    attempts, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=RATE, count=count), steps)
+    count = rate * SECONDS
+    attempts, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=count), steps)
     failover.settle(stage, relays=RELAYS)
     arrivals = of_this_run(stage.wait_drained(attempts, timeout_s=240), earlier)
     earlier.extend(attempts)
@@ -54,30 +52,30 @@ def _under_load(
 
 
 @pytest.mark.parametrize("case", failover.CASES, ids=lambda case: case.name)
-def test_nothing_is_lost_when(stage: Stage, earlier: list[Attempt], case: failover.Case) -> None:
+def test_nothing_is_lost_when(stage: Stage, earlier: list[Attempt], case: failover.Case, rate: int) -> None:
     failover.settle(stage, relays=RELAYS)
-    attempts = _under_load(stage, earlier, case.steps(stage))
+    attempts = _under_load(stage, earlier, case.steps(stage), rate=rate)
     if case.errors_at_most == 0.0:
         assert dict(reasons(attempts)) == {}
 
 
 def test_nothing_is_lost_when_a_relay_is_killed_while_no_operator_runs(
-    stage: Stage, earlier: list[Attempt]
+    stage: Stage, earlier: list[Attempt], rate: int
 ) -> None:
     failover.settle(stage, relays=RELAYS)
     scale = ("scale", "deployment/smtpfleet", "-n", OPERATOR_NAMESPACE)
     stage.kube.run(*scale, "--replicas=0")
     try:
-        _under_load(stage, earlier, failover.CASES[0].steps(stage))
+        _under_load(stage, earlier, failover.CASES[0].steps(stage), rate=rate)
     finally:
         stage.kube.run(*scale, "--replicas=2")
 
 
 def test_mail_flows_while_the_api_server_is_stopped(
-    stage: Stage, earlier: list[Attempt], cluster: ClusterHandle
+    stage: Stage, earlier: list[Attempt], cluster: ClusterHandle, rate: int
 ) -> None:
     failover.settle(stage, relays=RELAYS)
-    shape = Shape(target=f"{stage.address()}:25", rate=RATE, count=COUNT)
+    shape = Shape(target=f"{stage.address()}:25", rate=rate, count=rate * SECONDS)
     cluster.api_server("pause")
     try:
         attempts, _ = run(stage.kube, shape)

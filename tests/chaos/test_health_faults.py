@@ -17,7 +17,6 @@ from scenario.stage import Stage
 from tests.cluster import relays
 
 RELAYS = 3
-RATE = 100
 PROBES = "10.0.0.0"
 """Whom probes claim to be."""
 
@@ -83,11 +82,11 @@ def earlier() -> list[Attempt]:
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.name)
 def test_a_relay_that_answers_wrong_is_ejected_for_it_and_comes_back(
-    stage: Stage, earlier: list[Attempt], broken: Broken
+    stage: Stage, earlier: list[Attempt], broken: Broken, rate: int
 ) -> None:
     wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=90)
     victim = sorted(relays.entries(stage))[1]
-    with relays.under_load(stage, earlier, seconds=30, rate=RATE, errors_at_most=broken.errors_at_most):
+    with relays.under_load(stage, earlier, seconds=30, rate=rate, errors_at_most=broken.errors_at_most):
         before = relays.execute(stage, victim, "postconf", "-h", broken.parameter).strip()
         _set(stage, victim, broken.parameter, broken.value)
         try:
@@ -107,11 +106,11 @@ def _set(stage: Stage, relay: str, parameter: str, value: str) -> None:
     relays.execute(stage, relay, "postfix", "reload")
 
 
-def test_postfix_alone_is_killed_and_runs_again(stage: Stage, earlier: list[Attempt]) -> None:
+def test_postfix_alone_is_killed_and_runs_again(stage: Stage, earlier: list[Attempt], rate: int) -> None:
     """Its master, of one relay; the agent lives on. No longer than a second does a client notice."""
     failover.settle(stage, relays=RELAYS)
     victim = sorted(relays.entries(stage))[2]
-    with relays.under_load(stage, earlier, seconds=15, rate=RATE, errors_at_most=0.005):
+    with relays.under_load(stage, earlier, seconds=15, rate=rate, errors_at_most=0.005):
         relays.signal_program(stage, victim, "master", "KILL")
         wait_until(lambda: _restarted(stage, victim), timeout_s=30)
     wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)

@@ -26,7 +26,6 @@ from scenario.stage import Pod, Stage
 from tests.cluster.operators import Space
 
 RELAYS = 3
-RATE = 60
 ROUNDS = 10
 KILLS = 5
 EVERY_S = 2.0
@@ -102,13 +101,13 @@ def _kill_something(stage: Stage, chance: random.Random) -> str:
 
 @pytest.mark.parametrize("seed", [SEED * 100 + number for number in range(ROUNDS)])
 def test_a_relay_that_leaves_loses_nothing_whatever_is_killed(
-    stage: Stage, earlier: list[Attempt], seed: int
+    stage: Stage, earlier: list[Attempt], seed: int, rate: int
 ) -> None:
     chance = random.Random(seed)
     _scale(stage, RELAYS)
     failover.settle(stage, relays=RELAYS)
     stage.sink_mode(mode="tempfail", stage="rcpt", share=0.5)
-    load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=RATE, count=RATE * 20))
+    load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=rate * 20))
     killed = []
     try:
         time.sleep(4)
@@ -140,11 +139,11 @@ def _settle(
 
 
 def test_a_pool_that_is_scaled_again_and_again_without_waiting_loses_nothing(
-    stage: Stage, earlier: list[Attempt]
+    stage: Stage, earlier: list[Attempt], rate: int
 ) -> None:
     """5, 2, 5, 1: a choice that is not carried out yet is taken back, and made anew."""
     stage.sink_mode(mode="tempfail", stage="rcpt", share=0.5)
-    load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=RATE, count=RATE * 50))
+    load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=rate * 50))
     try:
         for replicas in (5, 2, 5, 1):
             _scale(stage, replicas)

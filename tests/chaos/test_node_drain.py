@@ -17,12 +17,11 @@ from scenario.load import Load, Shape
 from scenario.stage import Stage
 
 RELAYS = 4
-RATE = 100
 SECONDS = 30
 DRAIN_S = 15
 
 
-def test_a_drained_node_costs_no_message_and_never_more_than_one_relay(local: Local) -> None:
+def test_a_drained_node_costs_no_message_and_never_more_than_one_relay(local: Local, rate: int) -> None:
     namespace = f"drained-{uuid4().hex[:6]}"
     with Stage(kube=local.kube, namespace=namespace, sink_image=local.images["sink"]) as stage:
         stage.pool(replicas=RELAYS, health={"slowStart": "0s"})
@@ -30,7 +29,7 @@ def test_a_drained_node_costs_no_message_and_never_more_than_one_relay(local: Lo
         nodes = Counter(pod.node for pod in stage.pods("relay"))
         node, there = nodes.most_common(1)[0]
         assert there >= RELAYS / 2, nodes
-        load = Load.start(local.kube, Shape(target=f"{stage.address()}:25", rate=RATE, count=RATE * SECONDS))
+        load = Load.start(local.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=rate * SECONDS))
         try:
             said = _drain(stage, node)
             assert "would violate the pod's disruption budget" in said, said

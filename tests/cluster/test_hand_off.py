@@ -20,7 +20,7 @@ from tests.cluster.operators import Space
 
 WAITING = 600
 """Messages that the receiver does not take from the relay that leaves."""
-RATE, COUNT = 60, 1800
+SECONDS = 30
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def _drain(stage: Stage, relay: str, value: str = "=true") -> None:
     stage.kube.run("annotate", "--overwrite", "deployment", relay, "-n", stage.namespace, what)
 
 
-def test_a_relay_whose_mail_nobody_takes_hands_it_over_and_goes(stage: Stage) -> None:
+def test_a_relay_whose_mail_nobody_takes_hands_it_over_and_goes(stage: Stage, rate: int) -> None:
     """Under load, with one message on hold, which only a person may touch."""
     leaving = "outbound-relay-0"
     pod = stage.pods("relay")[0]
@@ -73,7 +73,7 @@ def test_a_relay_whose_mail_nobody_takes_hands_it_over_and_goes(stage: Stage) ->
     stage.apply_pool(replicas=3)
     stage.wait_ready()
     _drain(stage, leaving)  # so that this one is chosen
-    shape = Shape(target=f"{stage.address()}:25", rate=RATE, count=COUNT)
+    shape = Shape(target=f"{stage.address()}:25", rate=rate, count=rate * SECONDS)
     load = Load.start(stage.kube, shape)
     try:
         stage.apply_pool(replicas=2)

@@ -20,7 +20,7 @@ from tests.cluster import relays
 from tests.cluster.operators import Space
 
 RELAYS = 3
-RATE = 60
+RATE = 30
 SPEC: Object = {
     "replicas": RELAYS,
     "submission": {"trustedNetworks": list(CLUSTER_NETWORKS), "messageSizeLimit": "1Mi"},
@@ -166,7 +166,7 @@ def test_a_receiver_that_refuses_all_is_told_of_and_one_relay_that_it_refuses_al
         found = relays.condition(stage, "DeliveryReady")
         return "" if found["reason"] == "ReceiversFail" else f"{found}"
 
-    with relays.under_load(stage, earlier, seconds=45, rate=RATE // 2):
+    with relays.under_load(stage, earlier, seconds=45, rate=RATE):
         stage.sink_mode(mode="tempfail")
         try:
             wait_until(receivers_fail, timeout_s=75)
