@@ -1,7 +1,7 @@
 """Keeps one watch of the API server going, whatever happens to it: what all followers share.
 
-Guarantees: trouble is logged once, kept in ``error`` and tried again for ever, with pauses that grow to five seconds and
-are spread by jitter; a watch that was up is tried again soon; no content of any object is logged.
+Guarantees: trouble is logged once, kept in ``error`` and tried again for ever, with pauses that grow to five seconds
+and are spread by jitter; a watch that was up is tried again soon; no content of any object is logged.
 """
 
 import asyncio
