@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -72,6 +73,14 @@ class Space:
             f"{thing['kind']}/{thing['metadata']['name']}": thing["metadata"]["resourceVersion"]
             for thing in found
         }
+
+    def rests(self) -> str:
+        """Empty when every relay was probed often enough and nothing has been written for three seconds."""
+        if any(entry["reason"] != "ProbesPassed" for entry in self.entries().values()):
+            return "not every relay was probed often enough yet"
+        before = self.versions()
+        time.sleep(3)
+        return "" if self.versions() == before else "the cluster has not come to rest"
 
     def condition(self, kind: str, name: str = "outbound") -> Object:
         """A condition of a pool; empty if it is not there."""

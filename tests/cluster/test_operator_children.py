@@ -279,19 +279,11 @@ def test_tools_that_compare_see_no_drift_of_the_pool(mail: Space) -> None:
 
 def test_an_idle_pool_causes_no_write_at_all(mail: Space) -> None:
     mail.wait_ready()
-    wait_until(lambda: _rests(mail), timeout_s=60)
+    wait_until(mail.rests, timeout_s=60)
     before, requests = mail.versions(), _write_requests(mail)
     time.sleep(20)  # what is measured is that nothing happens in it
     assert mail.versions() == before
     assert _write_requests(mail) == requests
-
-
-def _rests(mail: Space) -> str:
-    if any(entry["reason"] != "ProbesPassed" for entry in mail.entries().values()):
-        return "not every relay was probed often enough yet"
-    before = mail.versions()
-    time.sleep(3)
-    return "" if mail.versions() == before else "the cluster has not come to rest"
 
 
 def _write_requests(mail: Space) -> dict[str, float]:

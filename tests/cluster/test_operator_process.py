@@ -90,6 +90,9 @@ def test_an_operator_that_was_stopped_for_long_ends_without_having_written_anyth
         other.wait_leading()
         mail.run("scale", "smtppool", "outbound", "--replicas=2")
         mail.wait_ready()
+        wait_until(
+            mail.rests, timeout_s=90
+        )  # what is written from here on would be written by the one that was stopped
         versions = mail.versions()
         leader.signal(signal.SIGCONT)
         assert leader.wait() == 1
