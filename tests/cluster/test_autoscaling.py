@@ -84,7 +84,7 @@ def test_a_pool_grows_for_its_own_backlog_and_not_for_a_receivers(stage: Stage) 
     for pod in stage.pods("relay", "refused"):
         stage.kube.run("exec", "-n", stage.namespace, pod.name, "--", "postqueue", "-f")
     arrivals = stage.wait_drained(attempts["small"])
-    wait_until(lambda: _shrunk(stage), timeout_s=240)
+    wait_until(lambda: _shrunk(stage), timeout_s=120)
     for pool, arrived in (("small", arrivals), ("refused", stage.arrivals(sink="refusing"))):
         verdict = check(attempts[pool], arrived)
         assert verdict.ok, (pool, verdict)
