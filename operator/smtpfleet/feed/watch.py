@@ -1,7 +1,7 @@
 """Keeps one watch of the API server going, whatever happens to it: what all followers share.
 
-Guarantees: trouble is logged once, kept in ``error`` and tried again for ever, with pauses that grow to five seconds
-and are spread by jitter; a watch that was up is tried again soon; no content of any object is logged.
+Guarantees: trouble is logged once, kept in ``error`` and tried again for ever, with pauses that grow to ten seconds and
+are spread by jitter; a watch that was up is tried again soon; no content of any object is logged.
 """
 
 import asyncio
@@ -15,8 +15,7 @@ from smtpfleet.feed.access import AccessError
 logger = logging.getLogger(__name__)
 
 RETRY_FIRST_S: Final = 0.25
-RETRY_MOST_S: Final = 5.0
-"""As long as an answer is waited for: a relay whose node is back is to hear of it soon, for its mail waits."""
+RETRY_MOST_S: Final = 10.0
 
 Content = TypeVar("Content")
 
