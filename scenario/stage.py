@@ -23,8 +23,6 @@ CLUSTER_NETWORKS: Final = ("10.0.0.0/8", "172.16.0.0/12")
 """Pods and nodes of local clusters: from where scenarios hand in mail."""
 ONE_BALANCER: Final[Mapping[str, Mapping[str, Any]]] = {"balancing": {"replicas": 1}}
 """For scenarios of relays: every balancer is four containers."""
-WITHOUT_VOLUMES: Final[Mapping[str, Mapping[str, Any]]] = {"relay": {"storage": {"ephemeral": True}}}
-"""For scenarios in which no pod goes: of all that a relay needs, its volume takes longest."""
 SINK: Final = "sink"
 SINK_PORT: Final = 2525
 CONTROL_PORT: Final = 8026

@@ -61,6 +61,14 @@ def all_are(stage: Stage, state: str, reason: str) -> str:
     return f"{wrong}" if wrong or not found else ""
 
 
+def blamed(stage: Stage, word: str) -> set[str]:
+    """Names of the relays of which something is told that begins with this word.
+
+    What a test does to one relay is told of no other; that a probe was slow on a busy machine may be.
+    """
+    return {name for name, entry in entries(stage).items() if entry["reason"].startswith(word)}
+
+
 def in_state(stage: Stage, relay: str, state: str) -> str:
     """Empty once the relay is in this state."""
     entry = entries(stage)[relay]

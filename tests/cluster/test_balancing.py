@@ -21,7 +21,7 @@ from scenario.cluster import Local
 from scenario.connections import Connection, Plan, addresses, connect, relays_of
 from scenario.kube import Object, wait_until
 from scenario.load import Shape, Step, run
-from scenario.stage import CLUSTER_NETWORKS, WITHOUT_VOLUMES, Stage
+from scenario.stage import CLUSTER_NETWORKS, Stage
 from tests.cluster.attempts import Answer, Attempt, try_all
 
 TRUSTED = "192.0.2.0/24"
@@ -34,10 +34,7 @@ _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 @pytest.fixture(scope="module")
 def stage(local: Local) -> Iterator[Stage]:
     with Stage(
-        kube=local.kube,
-        namespace=f"balancing-{uuid4().hex[:6]}",
-        sink_image=local.images["sink"],
-        shape=WITHOUT_VOLUMES,
+        kube=local.kube, namespace=f"balancing-{uuid4().hex[:6]}", sink_image=local.images["sink"]
     ) as stage:
         stage.pool(**_spec(stage))
         yield stage
@@ -230,7 +227,7 @@ def test_senders_of_other_domains_are_refused_on_every_port(stage: Stage) -> Non
 def test_a_client_has_so_many_connections_in_the_whole_pool_and_no_more(stage: Stage) -> None:
     _change(stage, submission={"maxConnectionsPerClient": 10})
     _wait_for_peers(stage)
-    held = {"at_once": 30, "in_turn": True, "pace_s": 0.1}
+    held = {"at_once": 30, "in_turn": True, "pace_s": 0.3}
     many = [CLIENT] * 14
     found = _connect(stage, [*many, "192.0.2.77"], **held)
     assert [connection.code for connection in found] == [220] * 10 + [421] * 4 + [220]

@@ -14,7 +14,7 @@ from mailcheck.model import Arrival, Attempt
 from scenario.cluster import Local
 from scenario.kube import Object, wait_until
 from scenario.load import Shape, run
-from scenario.stage import SINK, WITHOUT_VOLUMES, Stage
+from scenario.stage import SINK, Stage
 from smtpfleet.api.names import ROUTING_KEY
 from smtpfleet.api.routing import parse_table
 from smtpfleet.controller.selfsigned import make
@@ -146,9 +146,7 @@ def scene(local: Local) -> Iterator[Scene]:
     namespace = f"delivery-{uuid4().hex[:6]}"
     names = [f"{sink}.{namespace}.svc.cluster.local" for sink in (PROVIDER, PARTNER)]
     pair = make(names, now=datetime.now(UTC))
-    with Stage(
-        kube=local.kube, namespace=namespace, sink_image=local.images["sink"], shape=WITHOUT_VOLUMES
-    ) as stage:
+    with Stage(kube=local.kube, namespace=namespace, sink_image=local.images["sink"]) as stage:
         files = {"tls.crt": pair.certificate, "tls.key": pair.key, "users": b"outbound:right\n"}
         _store(stage, "receivers", "Opaque", files)
         tls = ("--tls", "/etc/sink/tls.crt", "/etc/sink/tls.key")

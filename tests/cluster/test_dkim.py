@@ -25,7 +25,7 @@ from scenario.accounts import of_this_run
 from scenario.cluster import Local
 from scenario.kube import Object, wait_until
 from scenario.load import ROOT, Shape, Step, run
-from scenario.stage import WITHOUT_VOLUMES, Stage
+from scenario.stage import Stage
 from smtpfleet.api.dkim import KeyAlgorithm
 from smtpfleet.controller.dkimkeys import current_key
 
@@ -41,9 +41,7 @@ OTHER = {"domain": "made.example", "selector": "s1"}
 @pytest.fixture(scope="module")
 def stage(local: Local) -> Iterator[Stage]:
     namespace = f"dkim-{uuid4().hex[:6]}"
-    with Stage(
-        kube=local.kube, namespace=namespace, sink_image=local.images["sink"], shape=WITHOUT_VOLUMES
-    ) as stage:
+    with Stage(kube=local.kube, namespace=namespace, sink_image=local.images["sink"]) as stage:
         _store(stage, SECRET)
         _list(stage, BROUGHT, MADE, OTHER)
         stage.wait_ready()

@@ -22,7 +22,7 @@ from scenario.connections import Plan, connect
 from scenario.conversation import Answer, Conversation, Step, hold, line
 from scenario.hostile import attacks, slow
 from scenario.load import Load, Shape
-from scenario.stage import WITHOUT_VOLUMES, Stage
+from scenario.stage import Stage
 from smtpfleet.api import names
 from smtpfleet.controller.selfsigned import make
 from tests.cluster.edge import canaries, open_relay
@@ -46,10 +46,7 @@ RELAY_PORTS = (names.SMTP_PORT, names.SUBMISSION_PORT, names.SUBMISSIONS_PORT)
 @pytest.fixture(scope="module")
 def edge(local: Local) -> Iterator[Edge]:
     with Stage(
-        kube=local.kube,
-        namespace=f"edge-{uuid4().hex[:6]}",
-        sink_image=local.images["sink"],
-        shape=WITHOUT_VOLUMES,
+        kube=local.kube, namespace=f"edge-{uuid4().hex[:6]}", sink_image=local.images["sink"]
     ) as stage:
         yield made(stage)
 

@@ -17,7 +17,7 @@ from mailcheck.model import Arrival, Attempt
 from scenario.cluster import Local
 from scenario.kube import Object, wait_until
 from scenario.load import Shape, run
-from scenario.stage import SINK, WITHOUT_VOLUMES, Stage
+from scenario.stage import SINK, Stage
 from tests.cluster.sessions import ended, opened, run_session, wait_condition
 
 BULK, BULK_SINK = "bulk", "bulk-sink"
@@ -30,9 +30,7 @@ TYPO = {"domain": "typo.example", "host": "no-such-host.example", "port": 25}
 @pytest.fixture(scope="module")
 def stage(local: Local) -> Iterator[Stage]:
     namespace = f"pools-{uuid4().hex[:6]}"
-    with Stage(
-        kube=local.kube, namespace=namespace, sink_image=local.images["sink"], shape=WITHOUT_VOLUMES
-    ) as stage:
+    with Stage(kube=local.kube, namespace=namespace, sink_image=local.images["sink"]) as stage:
         stage.add_sink(BULK_SINK)
         _sending(stage, TYPO, TO_BULK)
         stage.wait_ready()

@@ -16,7 +16,7 @@ from mailcheck.model import Attempt, Stage
 from scenario.cluster import Local
 from scenario.kube import wait_until
 from scenario.load import Load, Shape
-from scenario.stage import CLUSTER_NETWORKS, WITHOUT_VOLUMES
+from scenario.stage import CLUSTER_NETWORKS
 from scenario.stage import Stage as Theatre
 from smtpfleet.controller.selfsigned import make
 from smtpfleet.resources.certificate import Pair
@@ -34,10 +34,7 @@ WAYS = [("starttls", 25), ("starttls", 587), ("implicit", 465)]
 @pytest.fixture(scope="module")
 def stage(local: Local) -> Iterator[Theatre]:
     with Theatre(
-        kube=local.kube,
-        namespace=f"tls-{uuid4().hex[:6]}",
-        sink_image=local.images["sink"],
-        shape=WITHOUT_VOLUMES,
+        kube=local.kube, namespace=f"tls-{uuid4().hex[:6]}", sink_image=local.images["sink"]
     ) as stage:
         stage.pool(replicas=1, balancing={"replicas": 1})
         yield stage

@@ -17,7 +17,7 @@ from scenario.accounts import figures
 from scenario.cluster import Local
 from scenario.kube import Object, wait_until
 from scenario.load import ROOT, Load, Shape
-from scenario.stage import CLUSTER_NETWORKS, WITHOUT_VOLUMES
+from scenario.stage import CLUSTER_NETWORKS
 from scenario.stage import Stage as Theatre
 from smtpfleet.relay.users.hashes import scram_key
 from tests.cluster.sessions import Session, account, run_session, wait_condition
@@ -42,10 +42,7 @@ SECURE = [("starttls", 25), ("starttls", 587), ("implicit", 465)]
 @pytest.fixture(scope="module")
 def stage(local: Local) -> Iterator[Theatre]:
     with Theatre(
-        kube=local.kube,
-        namespace=f"users-{uuid4().hex[:6]}",
-        sink_image=local.images["sink"],
-        shape=WITHOUT_VOLUMES,
+        kube=local.kube, namespace=f"users-{uuid4().hex[:6]}", sink_image=local.images["sink"]
     ) as stage:
         _store(stage, USERS)
         stage.pool(replicas=1, balancing={"replicas": 1}, submission=_submission())
