@@ -18,9 +18,9 @@ from scenario.stage import ONE_BALANCER, Stage
 from tests.cluster.edge import hand_off
 from tests.cluster.operators import Space
 
-WAITING = 600
-"""Messages that the receiver does not take from the relay that leaves."""
-SECONDS = 30
+WAITING_S = 15
+"""So many seconds' messages the receiver does not take from the relay that leaves: 1,500 at the full rate."""
+SECONDS = 40
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,9 @@ def test_a_relay_whose_mail_nobody_takes_hands_it_over_and_goes(stage: Stage, ra
     leaving = "outbound-relay-0"
     pod = stage.pods("relay")[0]
     stage.sink_mode(mode="tempfail", client=pod.address)
-    waiting, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=150, count=WAITING))
-    wait_until(lambda: _deferred(stage, leaving, WAITING), timeout_s=60)
+    count = WAITING_S * rate
+    waiting, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=150, count=count))
+    wait_until(lambda: _deferred(stage, leaving, count), timeout_s=60)
     held = _queue_ids(stage, leaving)[0]
     _exec(stage, leaving, "postsuper", "-h", held)
     stage.apply_pool(replicas=3)
