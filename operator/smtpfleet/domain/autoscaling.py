@@ -7,7 +7,8 @@ The algorithm, once a cycle:
    of relays. Mail that waits for slow or refusing receivers counts for nothing. What arrives, divided by the same rate,
    and one relay more so that one may fail, is the *most*: more are not needed.
 2. **Windows.** The size grows only to the smallest *least* of the window of ``scaleUp``, and shrinks only to the
-   largest *most* of that of ``scaleDown``. Between the two it stays, so a steady load never moves it.
+   largest *most* of that of ``scaleDown``. Between the two it stays, and as long as its size may be what the same load
+   asked for when it read a tenth higher, so a steady load never moves it.
 3. **Steps.** ``maxStep`` relays a ``period``; and between the bounds.
 
 Guarantees: the size is within the bounds; without facts it stays; it does not shrink while facts of a relay are
@@ -24,9 +25,17 @@ from typing import Final
 from smtpfleet.api.autoscaling import Autoscaling
 from smtpfleet.api.reasons import Reason
 from smtpfleet.api.values import duration_seconds
-from smtpfleet.domain.capacity import TOLERANCE
 from smtpfleet.domain.figures import two_digits
-from smtpfleet.domain.load import MINUTE_S, PUT_OFF, Limit, Load, limited_rate, refuse
+from smtpfleet.domain.load import (
+    MINUTE_S,
+    PUT_OFF,
+    TOLERANCE,
+    Limit,
+    Load,
+    arriving_per_s,
+    limited_rate,
+    refuse,
+)
 from smtpfleet.domain.scaling_memory import Memory
 
 SPARE_FROM: Final = 0.5
@@ -222,7 +231,7 @@ def _carrying(rate: int, loads: Collection[Load], size: int) -> int:
     """
     if not rate:
         return 0
-    load = sum(load.taken for load in loads) / max(load.seconds for load in loads) / rate
+    load = arriving_per_s(loads) / rate
     with_spare = max(0, math.ceil(load - TOLERANCE)) + (load >= SPARE_FROM)
     asked = math.ceil(load * (1 + NOISE) / (1 - NOISE))
     return max(with_spare, min(asked, size))

@@ -8,10 +8,8 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from smtpfleet.domain.load import Load
+from smtpfleet.domain.load import TOLERANCE, Load, arriving_per_s
 
-TOLERANCE: Final = 0.1
-"""So much of one relay's rate may be missing: as between two sizes of a HorizontalPodAutoscaler."""
 CARRIES: Final = 0.1
 """A relay that takes or sends less than this part of what one relay can carries nothing: nobody needs it."""
 
@@ -33,5 +31,4 @@ def needed(name: str, loads: Mapping[str, Load], *, others: Collection[str], rat
         return False
     if min(own.taken_per_s, own.per_s) < CARRIES * rate:
         return False
-    arriving_per_s = sum(load.taken for load in loads.values()) / max(load.seconds for load in loads.values())
-    return math.ceil(arriving_per_s / rate - TOLERANCE) > len(others)
+    return math.ceil(arriving_per_s(loads.values()) / rate - TOLERANCE) > len(others)

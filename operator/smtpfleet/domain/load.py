@@ -24,6 +24,8 @@ PUT_OFF: Final = 10
 """Fewer recipients put off in a minute are no sign of anything: mail to wrong domains is tried again for days."""
 STILL: Final = 0.5
 """Receivers that put most off are said to do so until it is less than this part of what made it be said."""
+TOLERANCE: Final = 0.1
+"""So much of one relay's rate may be missing to a load: as between two sizes of a HorizontalPodAutoscaler."""
 STALLED: Final = 0.5
 """If mail leaves at less than this part of the last minute's rate, what was measured in that minute says no more what
 mail waits for."""
@@ -97,6 +99,11 @@ def refuse(loads: Collection[Load], *, before: bool = False) -> bool:
     put_off, reached = sum(load.put_off for load in loads), sum(load.reached for load in loads)
     part = STILL if before else 1.0
     return put_off >= part * PUT_OFF and put_off > part * reached
+
+
+def arriving_per_s(loads: Collection[Load]) -> float:
+    """Messages that arrive at these relays together each second, over the last minute; there must be some of them."""
+    return sum(load.taken for load in loads) / max(load.seconds for load in loads)
 
 
 def limited_rate(loads: Collection[Load]) -> float | None:
