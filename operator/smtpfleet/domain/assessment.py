@@ -14,11 +14,11 @@ from typing import Final
 from smtpfleet.api.reasons import LEAVING_REASONS, Reason, RelayState
 from smtpfleet.api.values import duration_seconds
 from smtpfleet.domain import passive, weights
-from smtpfleet.domain.capacity import needed
+from smtpfleet.domain.capacity import loads_of, needed
 from smtpfleet.domain.facts import Pod, Pool, ProbeReport, Relay, Wish
 from smtpfleet.domain.findings import FATAL, NOTICE, REASONS, Finding, Seen, Usual, notices, of_probe, silent
 from smtpfleet.domain.health import SERVED, Rules, Sight, Standing, certain, certain_before, step
-from smtpfleet.domain.load import Load, limited_rate
+from smtpfleet.domain.load import limited_rate
 from smtpfleet.domain.others import OthersMedian
 from smtpfleet.domain.share import Share, follow
 from smtpfleet.domain.standings import standing_of
@@ -141,7 +141,7 @@ class _Judgement:
         existing = [relay for relay in pool.relays if relay.exists]
         usual = Usual(existing)
         serving = [relay for relay in existing if relay.ready and _serves(previous.get(relay.name))]
-        self._loads = _loads(serving)
+        self._loads = loads_of(serving)
         self._backlogs = OthersMedian({name: load.backlog for name, load in self._loads.items()})
         self._siblings = passive.Siblings(serving, passive.late_s(pool.spec.health))
         self._views = [
@@ -270,7 +270,7 @@ class _Judgement:
         """Whether the others could not carry the load; what a relay alters is better not carried at all."""
         if view.passive is not None and view.passive.reason is Reason.CANARY_ALTERED:
             return False
-        loads = _loads(each.relay for each in self._members)
+        loads = loads_of(each.relay for each in self._members)
         bad = {each.relay.name for each in (*self._bad, view)}
         others = [each.relay.name for each in self._members if each.relay.name not in bad]
         sized = self._pool.previous.autoscaling
@@ -319,14 +319,6 @@ class _Judgement:
             if standing.state is RelayState.SLOW_START and elapsed_s < self._rules.slow_start_s:
                 waits_s.append(weights.next_step_s(elapsed_s, self._rules.slow_start_s))
         return min(waits_s, default=None)
-
-
-def _loads(relays: Iterable[Relay]) -> dict[str, Load]:
-    return {
-        relay.name: relay.agent.load
-        for relay in relays
-        if relay.agent and relay.agent.load and not silent(relay)
-    }
 
 
 def _serves(standing: Standing | None) -> bool:

@@ -5,13 +5,24 @@ others, and they would follow. So a relay that still carries mail stays as long 
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
+from smtpfleet.domain.facts import Relay
+from smtpfleet.domain.findings import silent
 from smtpfleet.domain.load import TOLERANCE, Load, arriving_per_s
 
 CARRIES: Final = 0.1
 """A relay that takes or sends less than this part of what one relay can carries nothing: nobody needs it."""
+
+
+def loads_of(relays: Iterable[Relay]) -> dict[str, Load]:
+    """The loads of those whose agents tell of it now, by name."""
+    return {
+        relay.name: relay.agent.load
+        for relay in relays
+        if relay.agent and relay.agent.load and not silent(relay)
+    }
 
 
 def needed(name: str, loads: Mapping[str, Load], *, others: Collection[str], rate: float) -> bool:

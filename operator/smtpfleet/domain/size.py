@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from smtpfleet.api.reasons import ConditionType, Reason, RelayState
 from smtpfleet.domain.autoscaling import Rules, Sight, Sizing, sizing
+from smtpfleet.domain.capacity import loads_of
 from smtpfleet.domain.facts import Pool, Wish
 from smtpfleet.domain.findings import silent
 from smtpfleet.domain.scaling import marked_before, replaced_before
@@ -34,11 +35,7 @@ def _sight(pool: Pool, ejected: Collection[str]) -> Sight:
     # A relay that drains by hand counts for the size, but what waits there is on its way out.
     present = [relay for relay in existing if not relay.doomed and relay.name not in marked | replaced]
     members = [relay for relay in present if relay.wish is not Wish.DRAIN]
-    loads = {
-        relay.name: relay.agent.load
-        for relay in members
-        if relay.agent and relay.agent.load and not silent(relay)
-    }
+    loads = loads_of(members)
     serving = [relay for relay in members if relay.ready]
     # One that cannot be reached may stay for days.
     stranded = {entry.name for entry in pool.previous.relays if entry.state is RelayState.STRANDED}
