@@ -31,6 +31,7 @@ _WAITING_LINES: Final = 5_000
 _GATHER_S: Final = 0.05
 """Lines are taken in batches: waking up for each would cost more than the work itself (measured)."""
 _END_LIMIT_S: Final = 2.0
+_SMTPD: Final = b"/smtpd["
 _LEVELS: Final = {
     Severity.INFO: logging.INFO,
     Severity.WARNING: logging.WARNING,
@@ -103,12 +104,14 @@ class LogPump:
         self._waiting.put(None)
 
     def _round(self, selector: selectors.BaseSelector, rests: dict[int, bytes], *, patience_s: float) -> bool:
-        """Take what is there; returns whether the pipe has ended."""
+        """Take what is there; returns whether the pipe has ended.
+
+        Of a message, smtpd speaks first, and the reader knows by its line whose message it is. Of what has come at the
+        same time, nothing tells which was first; so what smtpd says, also one that has just begun, is carried first.
+        """
         ended = False
-        for key, _ in selector.select(timeout=patience_s):
-            if key.fileobj is self._listener:
-                self._accept(selector)
-                continue
+        taken: list[list[bytes]] = []
+        for key in self._ready(selector, patience_s):
             chunk = os.read(key.fd, _CHUNK_BYTES)
             # libc ends a line on a syslog stream by NUL, commands on the pipe by a line feed.
             *lines, rest = (rests.pop(key.fd, b"") + chunk).replace(b"\0", b"\n").split(b"\n")
@@ -119,8 +122,18 @@ class LogPump:
                 selector.unregister(key.fileobj)
                 ended = ended or key.fd == self._output
                 os.close(key.fd)
+            taken.append(lines)
+        for lines in sorted(taken, key=_is_of_another_program):
             self._carry(lines)
         return ended
+
+    def _ready(self, selector: selectors.BaseSelector, patience_s: float) -> list[selectors.SelectorKey]:
+        """Whoever has said something, those included who have just connected."""
+        ready = [key for key, _ in selector.select(timeout=patience_s)]
+        if any(key.fileobj is self._listener for key in ready):
+            self._accept(selector)
+            ready = [key for key, _ in selector.select(timeout=0)]
+        return [key for key in ready if key.fileobj is not self._listener]
 
     def _accept(self, selector: selectors.BaseSelector) -> None:
         """All that wait: a process of Postfix waits in connect() until there is room in the backlog."""
@@ -144,6 +157,11 @@ class LogPump:
     def _write(self) -> None:
         while (line := self._waiting.get()) is not None:
             _pass_on(line)
+
+
+def _is_of_another_program(lines: list[bytes]) -> bool:
+    """Than smtpd: all lines of a connection are of one process."""
+    return not (lines and _SMTPD in lines[0])
 
 
 def _pass_on(line: LogLine) -> None:

@@ -86,6 +86,25 @@ def test_lines_of_syslog_arrive_from_every_process(tmp_path: Path, caplog: pytes
     assert {pid for _, _, pid in seen} == {0, 1, 2}
 
 
+def test_of_what_came_at_the_same_time_smtpds_lines_are_carried_first(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Cleanup has been connected for long, and smtpd has just begun: cleanup's line about its message is read after."""
+    pump = LogPump(LogReader(mask_addresses=True), owner=OWNER, syslog=tmp_path / "log")
+    with (
+        caplog.at_level(logging.INFO, logger="postfix"),
+        socket.socket(socket.AF_UNIX) as cleanup,
+        socket.socket(socket.AF_UNIX) as smtpd,
+    ):
+        cleanup.connect(str(tmp_path / "log"))
+        smtpd.connect(str(tmp_path / "log"))
+        cleanup.sendall(b"<22>Nov 22 04:24:28 postfix/cleanup[2]: 4jX: message-id=<a@b>\0")
+        smtpd.sendall(b"<22>Nov 22 04:24:28 postfix/smtpd[1]: 4jX: client=x[192.0.2.1]\0")
+        pump.start()
+        pump.finish()
+    assert [vars(record)["pid"] for record in caplog.records] == [1, 2]
+
+
 def test_configuration_files_look_old_enough_for_postfix_to_read_them_at_once(tmp_path: Path) -> None:
     write(Configuration(main_cf="a = b\n", master_cf="smtp\n"), tmp_path)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
