@@ -99,6 +99,20 @@ def _signal(pid: int, number: signal.Signals) -> None:
         return
 
 
+def signal_program(container: Container, program: str, number: signal.Signals) -> int:
+    """Send a signal to each process of this name (``comm`` of proc(5)); returns how many were found."""
+    found = 0
+    for pid in _pids_of_cgroup(container.id):
+        try:
+            is_it = (_PROC / str(pid) / "comm").read_text().strip() == program
+        except OSError:
+            continue  # it ended meanwhile
+        if is_it:
+            _signal(pid, number)
+            found += 1
+    return found
+
+
 def resident_bytes(container: Container) -> int:
     """Resident memory of the container's first process."""
     text = (_PROC / str(container.pids[0]) / "status").read_text()

@@ -3,6 +3,7 @@
 What acknowledged mail is owed is insisted on in each.
 """
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import uuid4
@@ -111,7 +112,7 @@ def test_postfix_alone_is_killed_and_runs_again(stage: Stage, earlier: list[Atte
     failover.settle(stage, relays=RELAYS)
     victim = sorted(relays.entries(stage))[2]
     with relays.under_load(stage, earlier, seconds=15, rate=rate, errors_at_most=0.005):
-        relays.signal_program(stage, victim, "master", "KILL")
+        assert relays.signal_program(stage, victim, "master", signal.SIGKILL)
         wait_until(lambda: _restarted(stage, victim), timeout_s=30)
     wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
 

@@ -1,6 +1,7 @@
 """The relays of a pool as its status, its balancers and its pods show them, and mail that passes meanwhile."""
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -96,11 +97,11 @@ def execute(stage: Stage, relay: str, *command: str) -> str:
     return stage.kube.run("exec", "-n", stage.namespace, pod.name, "--", *command)
 
 
-def signal_program(stage: Stage, relay: str, program: str, signal: str) -> None:
-    """To a process of a relay's Postfix alone."""
-    is_it = f'read -r name < "$each/comm" && [ "$name" = {program} ]'
-    find = f'for each in /proc/[0-9]*; do {is_it} && echo "${{each#/proc/}}"; done'
-    execute(stage, relay, "sh", "-c", f"kill -{signal} $({find})")
+def signal_program(stage: Stage, relay: str, program: str, number: signal.Signals) -> int:
+    """To the processes of one program of a relay alone; returns how many there were."""
+    pod = next(pod for pod in stage.pods("relay") if pod.relay == relay)
+    container = faults.find_container(stage.kube, namespace=stage.namespace, pod=pod.name, container="relay")
+    return faults.signal_program(container, program, number)
 
 
 def address(stage: Stage, relay: str) -> str:

@@ -4,14 +4,12 @@ Signatures are verified by dkimpy, which has nothing in common with the signer, 
 """
 
 import base64
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import uuid4
 
 import dkim
@@ -20,7 +18,6 @@ import pytest
 from mailcheck.checker import check
 from mailcheck.message import split_content
 from mailcheck.model import Attempt
-from scenario import faults
 from scenario.accounts import of_this_run
 from scenario.cluster import Local
 from scenario.kube import Object, wait_until
@@ -28,6 +25,7 @@ from scenario.load import ROOT, Shape, Step, run
 from scenario.stage import Stage
 from smtpfleet.api.dkim import KeyAlgorithm
 from smtpfleet.controller.dkimkeys import current_key
+from tests.cluster import relays
 
 LIVE_S = 90
 RATE, COUNT = 25, 250
@@ -248,20 +246,18 @@ def test_a_broken_secret_leaves_the_last_good_key_in_use_and_a_new_domain_withou
 
 def test_nothing_leaves_unsigned_while_signers_are_killed(stage: Stage, earlier: list[Attempt]) -> None:
     records = _published(stage, BROUGHT, MADE, OTHER)
+    killed = 0
 
     def kill() -> float:
+        nonlocal killed
         moment = time.time()
         for pod in stage.pods("relay"):
-            container = faults.find_container(
-                stage.kube, namespace=stage.namespace, pod=pod.name, container="relay"
-            )
-            for pid in container.pids:
-                if Path(f"/proc/{pid}/comm").read_text().strip() == "opendkim":
-                    os.kill(pid, signal.SIGKILL)
+            killed += relays.signal_program(stage, pod.relay, "opendkim", signal.SIGKILL)
         return moment
 
     attempts, contents = _load(
         stage, earlier, [Step(at_s=second, name="kill", act=kill) for second in (2, 4, 6)]
     )
+    assert killed
     assert sum(attempt.acknowledged for attempt in attempts) > COUNT / 2
     assert {tuple(_signers(content, records)) for content in contents} == {("e1", "s1")}

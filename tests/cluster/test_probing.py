@@ -1,6 +1,7 @@
 """Probes on a real cluster: a relay that refuses mail goes and returns by itself, and a wrong probe does no harm."""
 
 import re
+import signal
 import time
 from collections.abc import Iterator
 from uuid import uuid4
@@ -118,7 +119,7 @@ def test_a_queue_manager_that_stands_still_ejects_its_relay_though_every_probe_p
     wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
     victim = sorted(relays.entries(stage))[2]
     with relays.under_load(stage, earlier, seconds=20, rate=RATE):
-        relays.signal_program(stage, victim, "qmgr", "STOP")
+        assert relays.signal_program(stage, victim, "qmgr", signal.SIGSTOP)
         try:
             wait_until(lambda: relays.in_state(stage, victim, "Ejected"), timeout_s=60)
             out = relays.entries(stage)[victim]
@@ -126,7 +127,7 @@ def test_a_queue_manager_that_stands_still_ejects_its_relay_though_every_probe_p
             assert relays.blamed(stage, "Canary") | relays.blamed(stage, "Queue") == {victim}
             assert ("Warning", out["reason"]) in relays.events(stage, victim)
         finally:
-            relays.signal_program(stage, victim, "qmgr", "CONT")
+            assert relays.signal_program(stage, victim, "qmgr", signal.SIGCONT)
         wait_until(lambda: relays.in_state(stage, victim, "Serving"), timeout_s=60)
     log = stage.kube.run(
         "logs", "-n", stage.namespace, next(p.name for p in stage.pods("relay") if p.relay == victim)
