@@ -69,6 +69,17 @@ def test_messages_arrive_once_and_unchanged(
     )
 
 
+def test_pods_tell_the_zones_of_their_nodes(stage: Stage) -> None:
+    """The API server copies the label, and which relay is surplus is chosen by it; the pool spreads over zones."""
+    zone = "topology.kubernetes.io/zone"
+    nodes = {node["metadata"]["name"]: node["metadata"]["labels"][zone] for node in stage.kube.items("nodes")}
+    pods = stage.kube.items(
+        "pods", "-n", stage.namespace, "-l", "app.kubernetes.io/component=relay,smtpfleet.io/pool"
+    )
+    zones = {pod["spec"]["nodeName"]: pod["metadata"]["labels"][zone] for pod in pods}
+    assert zones == nodes
+
+
 def test_a_message_above_the_size_limit_is_refused_before_it_is_sent(stage: Stage) -> None:
     shape = Shape(target=f"{stage.address()}:25", rate=2, count=2, size_bytes=27 * 2**20)
     attempts, _ = run(stage.kube, shape)

@@ -196,6 +196,7 @@ def _pod(live: Object) -> facts.Pod:
     return facts.Pod(
         uid=live["metadata"]["uid"],
         node=live["spec"].get("nodeName", ""),
+        zone=(live["metadata"].get("labels") or {}).get("topology.kubernetes.io/zone", ""),
         address=status.get("podIP", ""),
         running=any("running" in (container.get("state") or {}) for container in containers),
         ready=conditions.get("Ready", {}).get("status") == "True",

@@ -53,11 +53,13 @@ class Claim:
 class Pod:
     """A pod of a relay. ``running``: its containers were started, so its agent may answer.
 
-    ``created`` is in whole seconds, as the API server tells it.
+    ``created`` is in whole seconds, as the API server tells it. ``zone`` is its node's, where the API server copies
+    ``topology.kubernetes.io/zone`` from nodes to pods (Kubernetes 1.35 and later), else empty.
     """
 
     uid: str
     node: str = ""
+    zone: str = ""
     address: str = ""
     running: bool = False
     ready: bool = False

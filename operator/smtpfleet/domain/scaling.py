@@ -43,8 +43,8 @@ def scale(
 ) -> Scale:
     """Compare what exists with the number ``desired``.
 
-    An ejected relay serves nobody, so it goes before one that does. Of those that serve one goes that shares its node
-    with most others, so that what is left stays spread; then the one with the shortest queue.
+    An ejected relay serves nobody, so it goes before one that does. Of those that serve one goes that shares its zone,
+    then its node, with most others, so that what is left stays spread; then the one with the shortest queue.
 
     Args:
         desired: how many there are to be.
@@ -83,29 +83,33 @@ def replaced_before(status: SmtpPoolStatus) -> frozenset[str]:
 def _surplus(
     members: Sequence[Relay], excess: int, marked: Collection[str], ejected: Collection[str]
 ) -> Iterator[Relay]:
-    """One after the other, for each that goes leaves its node to the others."""
+    """One after the other, for each that goes leaves its place to the others."""
     candidates = [relay for relay in members if not relay.paused]
-    crowds = Counter(_node(relay) for relay in members)
+    crowds = Counter(place for relay in members for place in _places(relay))
     for _ in range(min(excess, len(candidates))):
         chosen = min(candidates, key=lambda relay: _least_missed_first(relay, marked, ejected, crowds))
         candidates.remove(chosen)
-        crowds[_node(chosen)] -= 1
+        crowds.subtract(_places(chosen))
         yield chosen
 
 
-def _node(relay: Relay) -> str:
-    return relay.pod.node if relay.pod else ""
+def _places(relay: Relay) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Zone and node. Where zones are not known all are of the same, so nodes alone decide."""
+    pod = relay.pod
+    return ("zone", pod.zone if pod else ""), ("node", pod.node if pod else "")
 
 
 def _least_missed_first(
-    relay: Relay, marked: Collection[str], ejected: Collection[str], crowds: Mapping[str, int]
-) -> tuple[bool, bool, bool, int, bool, int, int]:
+    relay: Relay, marked: Collection[str], ejected: Collection[str], crowds: Mapping[tuple[str, str], int]
+) -> tuple[bool, bool, bool, int, int, bool, int, int]:
+    zone, node = _places(relay)
     queue = relay.agent.status.queue if relay.agent else None
     return (
         relay.name not in marked,
         relay.wish is not Wish.DRAIN,
         relay.ready and relay.name not in ejected,
-        -crowds[_node(relay)],
+        -crowds[zone],
+        -crowds[node],
         queue is None,
         queue.total + queue.receiving if queue else 0,
         -relay.number,

@@ -74,7 +74,7 @@ def pod(number: int, **status: Any) -> Object:
             "name": f"pod-{number}",
             "uid": f"pod-uid-{number}",
             "creationTimestamp": "2026-05-01T11:00:00Z",
-            "labels": template["metadata"]["labels"],
+            "labels": template["metadata"]["labels"] | {"topology.kubernetes.io/zone": "z1"},
         },
         "spec": {"nodeName": "n1"},
         "status": given | status,

@@ -35,6 +35,7 @@ def test_a_relay_that_is_well_is_read_in_full() -> None:
             Pod(
                 "pod-uid-0",
                 "n1",
+                "z1",
                 "10.244.1.7",
                 running=True,
                 ready=True,

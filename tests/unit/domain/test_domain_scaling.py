@@ -43,6 +43,18 @@ def test_a_relay_goes_that_shares_its_node_with_most_others() -> None:
     assert scale(desired=3, relays=relays, marked=()).surplus == _names(1)
 
 
+def test_a_relay_goes_of_the_zone_with_most_of_them_though_another_node_has_more() -> None:
+    """Three nodes of one zone with a relay each, and a node of another zone with two."""
+    places = {0: ("n1", "a"), 1: ("n2", "a"), 2: ("n3", "a"), 3: ("n4", "b"), 4: ("n4", "b")}
+    relays = [
+        relay(number, pods=(pod(f"outbound-relay-{number}", node=node, zone=zone),))
+        for number, (node, zone) in places.items()
+    ]
+    assert scale(desired=4, relays=relays, marked=()).surplus == _names(2)
+    assert scale(desired=3, relays=relays, marked=()).surplus == _names(2, 4)
+    assert scale(desired=2, relays=relays, marked=()).surplus == _names(1, 2, 4)
+
+
 def test_relays_that_stay_are_spread_however_many_go() -> None:
     nodes = {"n1": (0, 1, 2), "n2": (3, 4, 5)}
     relays = [
