@@ -29,6 +29,7 @@ def fill(root: Path, pause: Image, own: Sequence[Recipe]) -> None:
     """Give a node that has no store yet, at `root`, one that holds these images."""
     if root.exists():
         return
+    root.parent.mkdir(parents=True, exist_ok=True)
     staged = root.with_name(f"{root.name}.new")
     shutil.rmtree(staged, ignore_errors=True)  # absent unless an earlier start was interrupted
     # Nobody may remove an old store while somebody copies it.
@@ -36,10 +37,10 @@ def fill(root: Path, pause: Image, own: Sequence[Recipe]) -> None:
         source = _obtain(pause, own)
         same_disk = source.stat().st_dev == root.parent.stat().st_dev
         run(["cp", "-a", *(["-l"] if same_disk else []), str(source), str(staged)])
-    for database in source.rglob("*.db"):
-        place = staged / database.relative_to(source)
-        place.unlink()
-        shutil.copyfile(database, place)
+        for database in source.rglob("*.db"):
+            place = staged / database.relative_to(source)
+            place.unlink()
+            shutil.copyfile(database, place)
     staged.rename(root)
 
 
