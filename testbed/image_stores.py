@@ -37,7 +37,7 @@ def fill(root: Path, pause: Image, own: Sequence[Recipe]) -> None:
         source = _obtain(pause, own)
         same_disk = source.stat().st_dev == root.parent.stat().st_dev
         run(["cp", "-a", *(["-l"] if same_disk else []), str(source), str(staged)])
-        for database in source.rglob("*.db"):
+        for database in source.glob("io.containerd.*/*.db"):
             place = staged / database.relative_to(source)
             place.unlink()
             shutil.copyfile(database, place)
