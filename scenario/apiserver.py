@@ -75,13 +75,21 @@ class ApiServer:
         self._pool = client.rest_client.pool_manager
         self._known: dict[str, Resource] = {}
 
-    def request(self, method: str, path: str, *, body: str | None = None, accept: str = "*/*") -> str:
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: str | None = None,
+        accept: str = "*/*",
+        content: str = "application/json",
+    ) -> str:
         """The body of the answer.
 
         Raises:
             KubeError: it has another status than 2xx, or there is none.
         """
-        headers = {"Accept": accept, "Content-Type": "application/json"}
+        headers = {"Accept": accept, "Content-Type": content}
         for setting in self._configuration.auth_settings().values():
             headers[setting["key"]] = setting["value"]
         url = f"{self._configuration.host}{path}"
@@ -124,6 +132,31 @@ class ApiServer:
             marks = {"apiVersion": resource.version, "kind": resource.kind}
             items += [marks | item for item in found["items"]]
         return {"apiVersion": "v1", "kind": "List", "items": items}
+
+    def apply(self, thing: dict[str, Any]) -> None:
+        """What ``kubectl apply --server-side --force-conflicts`` does.
+
+        Raises:
+            KubeError: as for a request; the kind is not known.
+        """
+        group, _, _ = thing["apiVersion"].rpartition("/")
+        word = ".".join(filter(None, (thing["kind"].lower(), group)))
+        metadata = thing["metadata"]
+        query = {"fieldManager": "kubectl", "fieldValidation": "Strict", "force": "true"}
+        path = self._resource(word).path(metadata.get("namespace", "default"), metadata["name"], query)
+        self.request("PATCH", path, body=json.dumps(thing), content="application/apply-patch+yaml")
+
+    def delete(self, word: str, name: str, *, namespace: str = "default", grace_s: int | None = None) -> None:
+        """Delete an object or, with an empty name, all of its kind in the namespace; nobody waits for their end.
+
+        Raises:
+            KubeError: as for a request; NotFoundError: there is none; the kind is not known.
+        """
+        options: dict[str, Any] = {"propagationPolicy": "Background"}
+        if grace_s is not None:
+            options["gracePeriodSeconds"] = grace_s
+        path = self._resource(word).path(namespace, name, {})
+        self.request("DELETE", path, body=json.dumps(options))
 
     def _resource(self, word: str) -> Resource:
         if word not in self._known:

@@ -1,6 +1,5 @@
 """What scenarios need of a cluster, whatever made it: kubectl for what a user does, the API server for what he sees."""
 
-import json
 import os
 import subprocess
 import time
@@ -77,11 +76,10 @@ class Kube:
         """POST to a path of the API server."""
         return self.server.request("POST", path, body=body)
 
-    def apply(self, *objects: Object, server_side: bool = False) -> None:
-        """Apply objects as a user does."""
-        flags = ("--server-side",) if server_side else ()
-        bundle = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self.run("apply", *flags, "-f", "-", stdin=json.dumps(bundle))
+    def apply(self, *objects: Object) -> None:
+        """Apply objects one after the other, on the server's side."""
+        for thing in objects:
+            self.server.apply(thing)
 
     def inside(self, command: Sequence[str]) -> list[str]:
         """The command line that runs a program of this machine inside the cluster's network."""

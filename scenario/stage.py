@@ -16,7 +16,7 @@ from mailcheck.checker import fully_drained
 from mailcheck.jsonl import decode_arrivals
 from mailcheck.model import Arrival, Attempt
 from mailcheck.sink.kept import KeptMessage, decode_kept
-from scenario.apiserver import KubeError
+from scenario.apiserver import KubeError, NotFoundError
 from scenario.kube import Kube, Object, wait_until
 
 CLUSTER_NETWORKS: Final = ("10.0.0.0/8", "172.16.0.0/12")
@@ -60,11 +60,7 @@ class Stage:
 
     def __enter__(self) -> Self:
         """Create namespace and sink and wait for the sink; an earlier stage of this name has to be gone first."""
-        namespace = ("namespace", self.namespace)
-        if self.kube.run(
-            "get", *namespace, "--ignore-not-found", "-o", "jsonpath={.metadata.deletionTimestamp}"
-        ):
-            self.kube.run("wait", "--for=delete", *namespace, "--timeout=150s", timeout_s=160)
+        wait_until(self._earlier_is_gone, timeout_s=150)
         self.kube.apply(_namespace(self.namespace))
         self.add_sink(SINK)
         return self
@@ -77,9 +73,17 @@ class Stage:
         Pods go first, without their time to leave: a namespace that still has pods is looked at again only after half
         of their grace period.
         """
-        for what in (("smtppools", "--all"), ("deployments", "--all"), ("pods", "--all", "--grace-period=1")):
-            self.kube.run("delete", *what, "-n", self.namespace, "--wait=false")
-        self.kube.run("delete", "namespace", self.namespace, "--wait=false")
+        server = self.kube.server
+        for word, grace_s in (("smtppools", None), ("deployments", None), ("pods", 1)):
+            server.delete(word, "", namespace=self.namespace, grace_s=grace_s)
+        server.delete("namespace", self.namespace)
+
+    def _earlier_is_gone(self) -> str:
+        try:
+            metadata = self.kube.get("namespace", self.namespace)["metadata"]
+        except NotFoundError:
+            return ""
+        return f"{self.namespace} is being deleted" if "deletionTimestamp" in metadata else ""
 
     def pool(self, name: str = "outbound", **spec: Any) -> float:
         """Apply a pool that delivers to the sink, wait for Ready=True, and return the seconds from one to the other."""
@@ -181,9 +185,15 @@ class Stage:
         self._wait_for_sink(name)
 
     def _wait_for_sink(self, name: str) -> None:
-        self.kube.run(
-            "rollout", "status", f"deployment/{name}", "-n", self.namespace, "--timeout=120s", timeout_s=130
-        )
+        def seen() -> str:
+            found = self.kube.get("deployment", name, "-n", self.namespace)
+            status = found.get("status", {})
+            if status.get("observedGeneration") != found["metadata"]["generation"]:
+                return "its deployment has not been seen"
+            counts = [status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")]
+            return "" if counts == [1, 1, 1] else f"{status}"
+
+        wait_until(seen, timeout_s=120)
 
     def _control(self, sink: str, what: str) -> str:
         return f"/api/v1/namespaces/{self.namespace}/services/{sink}:control/proxy/{what}"

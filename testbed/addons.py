@@ -1,6 +1,6 @@
 """What a usable cluster has beyond its control plane: DNS as a Service and a default StorageClass.
 
-Both run as programs of the control plane, so they cost no pod and outlive every node; the cluster sees these objects.
+Both are daemons of machines, so they cost no pod; the cluster sees these objects.
 """
 
 import json
@@ -8,18 +8,15 @@ import time
 from pathlib import Path
 
 from testbed import addresses
-
-_STORAGE_NAMESPACE = "local-path-storage"
-DEFAULT_CLASS = "local-path"
-SIZED_CLASS = "local-path-sized"
-_PROVISIONER = "rancher.io/local-path"
+from testbed.volume_provisioner import DEFAULT_CLASS, PROVISIONER, SIZED_CLASS
 
 Manifest = dict[str, object]
 
 
-def manifests(helper_image: str) -> str:
+def manifests() -> str:
     """Every object, as a JSON list for `kubectl apply`."""
-    items = [*_dns(), *_storage(helper_image)]
+    classes = [_storage_class(DEFAULT_CLASS, default=True), _storage_class(SIZED_CLASS, default=False)]
+    items = [*_dns(), *classes]
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
 
 
@@ -59,104 +56,16 @@ def _dns() -> list[Manifest]:
     ]
 
 
-def _storage(helper_image: str) -> list[Manifest]:
-    meta = {"namespace": _STORAGE_NAMESPACE}
-    return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _STORAGE_NAMESPACE}},
-        {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {**meta, "name": "local-path-provisioner-service-account"},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {**meta, "name": "local-path-config"},
-            "data": {
-                "config.json": provisioner_configuration(),
-                "setup": _SETUP,
-                "teardown": _TEARDOWN,
-                "helperPod.yaml": helper_pod(helper_image),
-            },
-        },
-        _storage_class(DEFAULT_CLASS, default=True),
-        _storage_class(SIZED_CLASS, default=False),
-    ]
-
-
 def _storage_class(name: str, *, default: bool) -> Manifest:
     mark = {"storageclass.kubernetes.io/is-default-class": "true"} if default else {}
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
         "metadata": {"name": name, "annotations": mark},
-        "provisioner": _PROVISIONER,
+        "provisioner": PROVISIONER,
         "volumeBindingMode": "WaitForFirstConsumer",
         "reclaimPolicy": "Delete",
     }
-
-
-# The provisioner gives the volume's directory and size. A directory below local-path-sized is a file system of its own,
-# as large as the claim says, so that a test can fill it without filling the machine: the machine's process 1 makes,
-# mounts and removes it, for in this pod the mount would stay busy.
-_SETUP = f"""#!/bin/sh
-set -eu
-case "$VOL_DIR" in
-*/{SIZED_CLASS}/*)
-    test -e "$VOL_DIR.img" || truncate -s "$VOL_SIZE_BYTES" "$VOL_DIR.new"
-    test -e "$VOL_DIR.img" || mv "$VOL_DIR.new" "$VOL_DIR.img"
-    until test -e "$VOL_DIR.ready"; do sleep 0.1; done
-    ;;
-*)
-    mkdir -m 0777 -p "$VOL_DIR"
-    ;;
-esac
-"""
-
-_TEARDOWN = """#!/bin/sh
-set -eu
-if test -e "$VOL_DIR.img"; then
-    rm -f "$VOL_DIR.img"
-    while test -e "$VOL_DIR.ready"; do sleep 0.1; done
-else
-    rm -rf "$VOL_DIR"
-fi
-"""
-
-
-def provisioner_configuration() -> str:
-    """Where on a node volumes lie, by StorageClass."""
-    everywhere = "DEFAULT_PATH_FOR_NON_LISTED_NODES"
-    classes = {
-        name: {"nodePathMap": [{"node": everywhere, "paths": [f"/var/{name}"]}]}
-        for name in (DEFAULT_CLASS, SIZED_CLASS)
-    }
-    return json.dumps({"storageClassConfigs": classes})
-
-
-def helper_pod(helper_image: str) -> str:
-    """The pod that makes and removes volumes; a network and an account of its own would be a third of its cost."""
-    return json.dumps(
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "helper-pod"},
-            "spec": {
-                "tolerations": [{"operator": "Exists"}],
-                "priorityClassName": "system-node-critical",
-                "hostNetwork": True,
-                "automountServiceAccountToken": False,
-                "enableServiceLinks": False,
-                "containers": [
-                    {
-                        "name": "helper-pod",
-                        "image": helper_image,
-                        "imagePullPolicy": "Never",
-                    }
-                ],
-            },
-        }
-    )
 
 
 def root_zone() -> str:

@@ -1,7 +1,6 @@
 """The images that no registry is needed for: the Debian base of all our images, and the pause image.
 
-Written as docker-archive files by ourselves, so that a cluster without our images needs no image builder, and so that
-the base is the very same layer in every node and in every image made from it.
+Written as docker-archive files by ourselves, so that the base is the very same layer in every image made from it.
 """
 
 import hashlib
@@ -30,7 +29,7 @@ class Image:
 
 
 def base() -> Image:
-    """Debian with Python, made by mmdebstrap; serves as helper image of the volume provisioner, too."""
+    """Debian with Python, made by mmdebstrap: what our images are built from."""
     key = cache.digest([_FORMAT, SUITE, *PACKAGES])
     reference = f"localhost/smtpfleet-base:{key}"
 

@@ -23,7 +23,6 @@ _WHEEL_HASH = "sha256:af51268333bbd18590b8b892a002011e6fbe9f41944149bd57cada21f9
 _GO = {
     "k8s": ("k8s", ".", "Kubernetes and etcd, about 10 minutes on 2 cores"),
     "coredns": ("coredns", ".", "CoreDNS, about 2 minutes"),
-    "local-path-provisioner": ("localpath", "github.com/rancher/local-path-provisioner", "about 2 minutes"),
     "pause": ("pause", ".", "seconds"),
     "kind": ("kindcli", "sigs.k8s.io/kind", "half a minute"),
 }

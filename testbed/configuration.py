@@ -32,7 +32,7 @@ class Credentials:
         access.write_private(path, text)
 
 
-def write(cluster: Cluster, *, port: int, pause_image: str, helper_image: str) -> None:
+def write(cluster: Cluster, *, port: int, pause_image: str) -> None:
     """Write the files of the control plane, of all nodes and of the user."""
     directory = cluster.machine_dir(CONTROL_PLANE)
     certificates.make(directory / "pki")
@@ -46,7 +46,7 @@ def write(cluster: Cluster, *, port: int, pause_image: str, helper_image: str) -
     credentials.write(directory / "admin.kubeconfig", user=access.ADMIN)
     for component in ("kube-controller-manager", "kube-scheduler", "kube-proxy"):
         credentials.write(directory / f"{component}.kubeconfig", user=f"system:{component}")
-    control_plane.configure(directory, base=helper_image)
+    control_plane.configure(directory)
     for index, name in enumerate(cluster.node_names, start=1):
         place = cluster.machine_dir(name)
         place.mkdir(exist_ok=True)
@@ -56,4 +56,7 @@ def write(cluster: Cluster, *, port: int, pause_image: str, helper_image: str) -
         )
         credentials.write(
             place / "kube-proxy.kubeconfig", user="system:kube-proxy", host=CONTROL_PLANE_ADDRESS
+        )
+        credentials.write(
+            place / "volume-provisioner.kubeconfig", user=access.ADMIN, host=CONTROL_PLANE_ADDRESS
         )

@@ -1,4 +1,4 @@
-"""The control plane's machine: etcd, API server, controllers, scheduler, cluster DNS, volume provisioner.
+"""The control plane's machine: etcd, API server, controllers, scheduler, cluster DNS.
 
 kube-proxy runs here as well, so that commands which run in this machine's network (`in-cluster`) reach Services while
 any node is off or cut off. It borrows the first node's name: without one it would wait half a minute for its own node.
@@ -19,7 +19,7 @@ _K8S = str(PROGRAMS / "k8s")
 BRIDGE = "br0"
 
 
-def specification(*, port: int, programs: Mapping[str, Path], helper_image: str) -> Specification:
+def specification(*, port: int, programs: Mapping[str, Path]) -> Specification:
     """What the control plane runs; the API server listens on `port` inside, too, so that one kubeconfig serves both."""
     return Specification(
         programs={name: str(path) for name, path in programs.items()},
@@ -32,7 +32,6 @@ def specification(*, port: int, programs: Mapping[str, Path], helper_image: str)
             Daemon(name="kube-scheduler", argv=_scheduler()),
             Daemon(name="kube-proxy", argv=[_K8S, "kube-proxy", f"--config={CONFIG / 'kube-proxy.json'}"]),
             Daemon(name="coredns", argv=[str(PROGRAMS / "coredns"), "-conf", str(CONFIG / "Corefile")]),
-            Daemon(name="local-path-provisioner", argv=_provisioner(helper_image)),
             Daemon(name="api-forwarder", argv=_forwarder(port)),
         ],
     )
@@ -121,17 +120,6 @@ def _scheduler() -> list[str]:
     ]
 
 
-def _provisioner(helper_image: str) -> list[str]:
-    return [
-        *(str(PROGRAMS / "local-path-provisioner"), "start"),
-        *("--kubeconfig", str(CONFIG / "admin.kubeconfig"), "--namespace", "local-path-storage"),
-        *("--config", str(CONFIG / "local-path.json"), "--configmap-name", "local-path-config"),
-        *("--service-account-name", "local-path-provisioner-service-account"),
-        *("--provisioner-name", "rancher.io/local-path"),
-        *("--helper-image", helper_image, "--helper-pod-file", str(CONFIG / "helper-pod.json")),
-    ]
-
-
 def corefile() -> str:
     """Configuration of the cluster's DNS: Services, the mail domain's zone, and "no such name" for all else."""
     zones = INSIDE / "zones"
@@ -158,13 +146,11 @@ def corefile() -> str:
 """
 
 
-def configure(directory: Path, *, base: str) -> None:
-    """Write the configuration files of DNS, proxy and provisioner; `base` is the provisioner's helper image."""
+def configure(directory: Path) -> None:
+    """Write the configuration files of DNS and proxy."""
     (directory / "zones").mkdir(parents=True, exist_ok=True)
     (directory / "zones" / "root").write_text(addons.root_zone())
     if not (directory / "zones" / addresses.MAIL_DOMAIN).exists():
         addons.write_mail_zone(directory / "zones", "")
     (directory / "Corefile").write_text(corefile())
     (directory / "kube-proxy.json").write_text(json.dumps(proxy_configuration("n1"), indent=1))
-    (directory / "local-path.json").write_text(addons.provisioner_configuration())
-    (directory / "helper-pod.json").write_text(addons.helper_pod(base))

@@ -5,10 +5,11 @@ second, and clusters of several checkouts can share the store.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from testbed import base_images, cache, containerfile
 from testbed.access import write_whole
@@ -69,6 +70,12 @@ def build(checkout: Path) -> list[Recipe]:
             _build_missing(missing, base, checkout)
             store().keep(_recent(store().images(), {recipe.reference for recipe in wanted}))
     return wanted
+
+
+def write_archive(recipe: Recipe, sink: IO[bytes], *, without: Collection[str]) -> None:
+    """Write a built image as an OCI archive, leaving out the blobs that the receiver has."""
+    finished = store()
+    finished.write_archive(finished.images()[recipe.reference], sink, without=without)
 
 
 def _missing(wanted: Iterable[Recipe]) -> list[Recipe]:

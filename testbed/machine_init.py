@@ -23,7 +23,6 @@ ROOT = Path("/run/testbed")
 RESTART_DELAY_S = 1.0
 POLL_S = 0.1
 CABLE = "eth0"
-SIZED_VOLUMES = Path("/var/local-path-sized")
 LISTENER = "{listener}"
 
 
@@ -73,30 +72,6 @@ def make_own_file_system(machine_dir: Path, programs: dict[str, str]) -> None:
     if not (var / "run").is_symlink():
         (var / "run").symlink_to("/run")
     _mount("--bind", str(var), "/var")
-
-
-def follow_sized_volumes(directory: Path) -> None:
-    """Mount the file system of each volume that has one, and let go of those whose image is gone.
-
-    The volume provisioner's helper pod only makes and removes `<volume>.img`, and waits for `<volume>.ready` to appear
-    or to go: mounting is the machine's part, before anything else starts as well as for every new volume.
-    """
-    for image in sorted(directory.glob("*.img")):
-        volume, ready = image.with_suffix(""), image.with_suffix(".ready")
-        if not os.path.ismount(volume):
-            if not ready.exists():
-                subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
-            volume.mkdir(exist_ok=True)
-            _mount("-o", "loop", str(image), str(volume))
-            volume.chmod(0o777)
-            ready.touch()
-    for ready in directory.glob("*.ready"):
-        if not ready.with_suffix(".img").exists():
-            volume = ready.with_suffix("")
-            if os.path.ismount(volume):
-                subprocess.run(["umount", "--lazy", str(volume)], check=True)
-            volume.rmdir()
-            ready.unlink()
 
 
 def wait_for_cable() -> None:
@@ -160,7 +135,6 @@ def main() -> None:
     machine_dir, listener = Path(sys.argv[1]), int(sys.argv[2])
     specification = json.loads((machine_dir / "machine.json").read_text())
     make_own_file_system(machine_dir, specification["programs"])
-    follow_sized_volumes(SIZED_VOLUMES)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     if specification["cable"]:
         wait_for_cable()
@@ -172,7 +146,6 @@ def main() -> None:
         daemons.start_due()
         time.sleep(POLL_S)
         daemons.reap()
-        follow_sized_volumes(SIZED_VOLUMES)
 
 
 if __name__ == "__main__":

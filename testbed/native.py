@@ -22,6 +22,7 @@ from testbed import (
     cgroups,
     configuration,
     control_plane,
+    image_stores,
     images,
     inside,
     machine,
@@ -54,22 +55,23 @@ class NativeCluster:
     def up(self) -> None:
         """Bring up what is not up; undo faults; return when nodes, DNS and storage are ready."""
         preflight.check(self.cluster)
-        programs = {name: binaries.go_program(name) for name in ("k8s", "coredns", "local-path-provisioner")}
+        programs = {name: binaries.go_program(name) for name in ("k8s", "coredns")}
         tools = binaries.client_tools()
-        pause, base = base_images.pause(), base_images.base()
+        pause = base_images.pause()
+        own = images.build(self.cluster.checkout)
         with step(f"start cluster {self.cluster.name}"):
             link_tools(self.cluster, tools)
             port = self._port()
-            configuration.write(
-                self.cluster, port=port, pause_image=pause.reference, helper_image=base.reference
-            )
-            self._start_control_plane(port, programs, base)
+            configuration.write(self.cluster, port=port, pause_image=pause.reference)
+            self._start_control_plane(port, programs)
+            for name in self._nodes:
+                image_stores.fill(self.cluster.machine_dir(name) / node.IMAGE_STORE, pause, own)
             until(self._ask_api_server, f"the API server, see {self._control_plane / 'log'}")
             for name in self._nodes:
                 self._start_node(name)
-            manifests = addons.manifests(base.reference).encode()
+            manifests = addons.manifests().encode()
             self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifests)
-            self._each_node(partial(self._load_base, (pause, base)))
+            self._each_node(partial(self._load_pause, pause))
             self._await_nodes()
             # A daemon that ended during a fault is started again by its machine, a moment later.
             until(self._ask_daemons, f"every daemon, see {self.cluster.state}/*/log")
@@ -87,12 +89,12 @@ class NativeCluster:
         settings.save(self.cluster, Settings(kind="native", nodes=self.cluster.nodes, port=port))
         return port
 
-    def _start_control_plane(self, port: int, programs: Mapping[str, Path], base: Image) -> None:
+    def _start_control_plane(self, port: int, programs: Mapping[str, Path]) -> None:
         if machine.find(self._control_plane) is not None:
             return
         forwarder = Path(__file__).with_name("api_forwarder.py")
         specification = control_plane.specification(
-            port=port, programs={**programs, "api-forwarder": forwarder}, helper_image=base.reference
+            port=port, programs={**programs, "api-forwarder": forwarder}
         )
         with socket.create_server(("127.0.0.1", port)) as listener:
             group = f"{self.cluster.cgroup}/{CONTROL_PLANE}"
@@ -139,17 +141,15 @@ class NativeCluster:
             for _ in pool.map(action, self._nodes):
                 pass  # an error of any node is raised here
 
-    def _load_base(self, wanted: Sequence[Image], name: str) -> None:
+    def _load_pause(self, image: Image, name: str) -> None:
         # Asking costs as much as starting does: not before there is somebody to ask.
         until(partial(self._inside, name, "test", "-S", node.CONTAINERD_SOCKET), f"containerd of {name}")
         until(partial(self._inside, name, *_CTR, "version"), f"containerd of {name}")
-        present = self._inside(name, *_CTR, "images", "ls", "-q").split()
-        for image in wanted:
-            if image.reference not in present:
-                with image.archive.open("rb") as archive:
-                    machine.inside(
-                        self.cluster.machine_dir(name), [*_CTR, "images", "import", "-"], stdin=archive
-                    )
+        if image.reference not in self._inside(name, *_CTR, "images", "ls", "-q").split():
+            with image.archive.open("rb") as archive:
+                machine.inside(
+                    self.cluster.machine_dir(name), [*_CTR, "images", "import", "-"], stdin=archive
+                )
 
     def _load_own(self, wanted: Sequence[Recipe], name: str) -> None:
         present = self._inside(name, *_CTR, "images", "ls", "-q").split()
@@ -160,10 +160,9 @@ class NativeCluster:
             self._inside(name, *_CTR, "images", "tag", "--force", recipe.reference, tag)
 
     def _send(self, recipe: Recipe, name: str) -> None:
-        store = images.store()
         layers = set(self._inside(name, *_CTR, "content", "ls", "-q").split())
         with tempfile.TemporaryFile() as archive:
-            store.write_archive(store.images()[recipe.reference], archive, without=layers)
+            images.write_archive(recipe, archive, without=layers)
             archive.seek(0)
             machine.inside(self.cluster.machine_dir(name), [*_CTR, "images", "import", "-"], stdin=archive)
 

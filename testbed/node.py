@@ -1,29 +1,37 @@
-"""A node's machine: containerd, kubelet, kube-proxy, and the configuration files that they read.
+"""A node's machine: containerd, kubelet, kube-proxy, volume provisioner, and the configuration files that they read.
 
 The settings are those that a node needs which is neither a virtual machine nor a container: see the comments.
 """
 
 import json
+import sys
 from pathlib import Path
 
-from testbed import addresses
+from testbed import addresses, volume_provisioner
 from testbed.addresses import NodeNet
 from testbed.machine import FORWARD_PACKETS, INSIDE, PROGRAMS, Daemon, Specification
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+IMAGE_STORE = Path("var/lib/containerd")
+"""In the node's directory, and below the root that it sees."""
 _K8S = str(PROGRAMS / "k8s")
+_PROVISIONER = (sys.executable, "-I", str(PROGRAMS / "volume-provisioner"))
 
 
 def specification(*, net: NodeNet, k8s: Path) -> Specification:
     """What the node runs once it is plugged in."""
     return Specification(
-        programs={"k8s": str(k8s)},
-        setup=[FORWARD_PACKETS],
+        programs={"k8s": str(k8s), "volume-provisioner": str(Path(volume_provisioner.__file__))},
+        setup=[FORWARD_PACKETS, [*_PROVISIONER, "mount"]],
         cable=True,
         daemons=[
             Daemon(name="containerd", argv=["containerd", "--config", str(INSIDE / "containerd.toml")]),
             Daemon(name="kubelet", argv=_kubelet(net)),
             Daemon(name="kube-proxy", argv=[_K8S, "kube-proxy", f"--config={INSIDE / 'kube-proxy.json'}"]),
+            Daemon(
+                name="volume-provisioner",
+                argv=[*_PROVISIONER, str(INSIDE / "volume-provisioner.kubeconfig"), f"n{net.index}"],
+            ),
         ],
     )
 
@@ -55,7 +63,7 @@ def configure(directory: Path, *, net: NodeNet, pause_image: str) -> None:
 def _containerd(pause_image: str) -> str:
     cri = 'plugins."io.containerd.grpc.v1.cri"'
     return f"""version = 2
-root = "/var/lib/containerd"
+root = "/{IMAGE_STORE}"
 state = "/run/containerd"
 [grpc]
   address = "{CONTAINERD_SOCKET}"

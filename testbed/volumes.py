@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from testbed import machine
-from testbed.addons import SIZED_CLASS
 from testbed.errors import TestbedError, UnsupportedError
 from testbed.identity import Cluster
+from testbed.volume_provisioner import SIZED_CLASS
 
 _FILLER = ".filled-by-a-test"
 

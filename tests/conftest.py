@@ -65,13 +65,19 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A short run takes some fault tests, chosen by the seed, and leaves out what a shorter test shows as well."""
+    all_chaos = config.option.chaos == "all"
     chaos = [item for item in items if item.nodeid.startswith("tests/chaos/")]
-    left_out = (
-        [item for item in items if item.get_closest_marker("thorough")] if not config.option.thorough else []
-    )
-    if config.option.chaos != "all" and len(chaos) > _SHORT_CHAOS:
-        chosen = _of_every_file(chaos, random.Random(config.option.chaos_seed))
-        left_out += [item for item in chaos if item not in chosen]
+    left_out = [
+        item
+        for item in items
+        if item.get_closest_marker("thorough")
+        and not config.option.thorough
+        and not (all_chaos and item in chaos)
+    ]
+    if not all_chaos:
+        short = [item for item in chaos if item not in left_out]
+        chosen = _of_every_file(short, random.Random(config.option.chaos_seed))
+        left_out += [item for item in short if item not in chosen]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
 

@@ -80,6 +80,9 @@ def _gone(stage: Stage, relay: str) -> str:
     return "" if relay not in space.names("persistentvolumeclaims") else f"{space.entries()}"
 
 
+@pytest.mark.thorough(
+    "test_probing.py replaces a relay, which hands its queue over; test_domain_remedies.py has those that are stranded"
+)
 def test_a_relay_of_a_node_that_is_cut_off_is_replaced_and_hands_its_queue_over_on_return(
     stage: Stage, cluster: ClusterHandle
 ) -> None:

@@ -120,7 +120,7 @@ def space(kube: Kube, namespace: str) -> Iterator[Space]:
     try:
         yield Space(kube, namespace)
     finally:
-        kube.run("delete", "namespace", namespace, "--wait=false")
+        kube.server.delete("namespace", namespace)
 
 
 @contextmanager

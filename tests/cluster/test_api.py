@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from scenario.apiserver import KubeError, server
 from smtpfleet.api import crd, names
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.postfix_parameters import OWNED
@@ -20,6 +21,7 @@ from tests.cluster.manifests import BAD, EVERYTHING, TRUSTED, relay, routes, tru
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "api-tests"
+POOLS = f"/apis/{names.API_VERSION}/namespaces/{NAMESPACE}/smtppools"
 
 
 def _pool(spec: dict[str, Any], name: str = "outbound") -> dict[str, Any]:
@@ -62,38 +64,37 @@ def api(cluster: ClusterHandle) -> Iterator[ClusterHandle]:
 @pytest.fixture
 def stored(api: ClusterHandle) -> Iterator[ClusterHandle]:
     """The same with the smallest pool in it."""
-    api.kubectl("create", "-f", "-", stdin=json.dumps(_pool(TRUSTED)))
+    server(api.kubeconfig).request("POST", POOLS, body=json.dumps(_pool(TRUSTED)))
     yield api
-    api.kubectl("delete", "smtp", "outbound", "-n", NAMESPACE)
+    server(api.kubeconfig).request("DELETE", f"{POOLS}/outbound")
 
 
-def _create(api: ClusterHandle, manifest: dict[str, Any], *options: str) -> dict[str, Any]:
-    """What the API server would store."""
-    text = api.kubectl(
-        "create", "--dry-run=server", "-o", "json", *options, "-f", "-", stdin=json.dumps(manifest)
+def _create(api: ClusterHandle, manifest: dict[str, Any]) -> dict[str, Any]:
+    """What the API server would store, if ``kubectl create`` asked for it."""
+    path = f"{POOLS}?dryRun=All&fieldValidation=Strict"
+    created: dict[str, Any] = json.loads(
+        server(api.kubeconfig).request("POST", path, body=json.dumps(manifest))
     )
-    created: dict[str, Any] = json.loads(text)
     return created
 
 
 def _refusal(api: ClusterHandle, manifest: dict[str, Any]) -> str:
-    with pytest.raises(CommandError) as refused:
+    with pytest.raises(KubeError) as refused:
         _create(api, manifest)
     return str(refused.value)
 
 
-def _change(api: ClusterHandle, patch: dict[str, Any]) -> str:
-    command = [
-        "patch",
-        "smtp",
-        "outbound",
-        "-n",
-        NAMESPACE,
-        "--type=merge",
-        "-p",
-        json.dumps({"spec": patch}),
-    ]
-    return api.kubectl(*command, "--dry-run=server", "-o", "json")
+def _change(api: ClusterHandle, patch: dict[str, Any]) -> dict[str, Any]:
+    """What the API server would store after a change of the spec."""
+    changed: dict[str, Any] = json.loads(_patch(api, "outbound?dryRun=All", {"spec": patch}))
+    return changed
+
+
+def _patch(api: ClusterHandle, place: str, patch: dict[str, Any]) -> str:
+    content = "application/merge-patch+json"
+    return server(api.kubeconfig).request(
+        "PATCH", f"{POOLS}/{place}", body=json.dumps(patch), content=content
+    )
 
 
 def test_the_api_server_accepts_the_definition_without_a_complaint(api: ClusterHandle) -> None:
@@ -213,7 +214,7 @@ def test_an_unknown_field_is_warned_of_and_dropped_without_strict_validation(api
 def test_what_would_leave_queues_behind_cannot_be_changed(
     stored: ClusterHandle, change: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(CommandError) as refused:
+    with pytest.raises(KubeError) as refused:
         _change(stored, change)
     assert words in str(refused.value)
 
@@ -223,7 +224,7 @@ def test_what_would_leave_queues_behind_cannot_be_changed(
 )
 def test_everything_else_can_be_changed(stored: ClusterHandle, size: str) -> None:
     change = {**EVERYTHING, "relay": {**EVERYTHING["relay"], "storage": {"size": size}}}
-    assert json.loads(_change(stored, change))["spec"]["relay"]["storage"]["size"] == size
+    assert _change(stored, change)["spec"]["relay"]["storage"]["size"] == size
 
 
 def test_kubectl_knows_the_short_name_and_the_category(stored: ClusterHandle) -> None:
@@ -252,10 +253,7 @@ def _report(api: ClusterHandle) -> None:
             }
         ],
     }
-    api.kubectl(
-        "patch", "smtp", "outbound", "-n", NAMESPACE,
-        "--subresource=status", "--type=merge", "-p", json.dumps({"status": status}),
-    )  # fmt: skip
+    _patch(api, "outbound/status", {"status": status})
 
 
 def test_kubectl_get_shows_the_pool_at_a_glance(stored: ClusterHandle) -> None:
@@ -297,8 +295,7 @@ def test_scaling_out_of_bounds_is_refused(stored: ClusterHandle) -> None:
 
 
 def test_a_pool_that_is_sized_by_its_queues_is_not_scaled_by_others(stored: ClusterHandle) -> None:
-    patch = json.dumps({"spec": {"autoscaling": {"maxReplicas": 4}}})
-    stored.kubectl("patch", "smtp", "outbound", "-n", NAMESPACE, "--type=merge", "-p", patch)
+    _patch(stored, "outbound", {"spec": {"autoscaling": {"maxReplicas": 4}}})
     with pytest.raises(CommandError, match="replicas and autoscaling do not go together"):
         stored.kubectl("scale", "smtp/outbound", "-n", NAMESPACE, "--replicas=3")
 

@@ -270,7 +270,10 @@ def test_annotations_on_a_relay_drain_weigh_and_pause_it(mail: Space) -> None:
 
 def test_tools_that_compare_see_no_drift_of_the_pool(mail: Space) -> None:
     mail.wait_ready()
-    assert mail.kube.run("diff", "-f", "-", stdin=json.dumps(mail.manifest())) == ""
+    manifest = json.dumps(mail.manifest())
+    mail.kube.run("apply", "-f", "-", stdin=manifest)
+    mail.wait_ready()
+    assert mail.kube.run("diff", "-f", "-", stdin=manifest) == ""
     metadata = mail.get("smtppool", "outbound")["metadata"]
     assert "finalizers" not in metadata
     assert "labels" not in metadata

@@ -203,7 +203,7 @@ def test_a_definition_that_comes_after_the_operator_is_waited_for(
         try:
             wait_until(lambda: _misses_definition(operator), timeout_s=120)
         finally:
-            quiet.kube.apply(definition, server_side=True)
+            quiet.kube.apply(definition)
         quiet.kube.run("wait", "crd/smtppools.smtpfleet.io", "--for=condition=Established", "--timeout=60s")
         _want_pool(mail)
         assert operator.running

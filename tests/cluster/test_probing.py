@@ -15,8 +15,8 @@ from scenario.cluster import Local
 from scenario.kube import Object, wait_until
 from scenario.load import Load, Shape, run
 from scenario.stage import CLUSTER_NETWORKS, Stage
-from testbed.addons import SIZED_CLASS
 from testbed.handle import ClusterHandle
+from testbed.volume_provisioner import SIZED_CLASS
 from tests.cluster import relays
 from tests.cluster.operators import Space
 

@@ -1,4 +1,4 @@
-"""Reading the API server without kubectl: what words mean, where they lead, what a refusal says."""
+"""The API server without kubectl: what words mean, where they lead, what is asked, what a refusal says."""
 
 import json
 import threading
@@ -62,6 +62,10 @@ ANSWERS: dict[str, Any] = {
 }
 
 
+changes: list[tuple[str, str, str, Any]] = []
+"""Method, path, kind of content and content of what was to be changed."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -78,6 +82,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self._say(201, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def do_PATCH(self) -> None:
+        self._keep()
+
+    def do_DELETE(self) -> None:
+        self._keep()
+
+    def _keep(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        changes.append((self.command, self.path, self.headers["Content-Type"], body))
+        self._say(200, {})
 
     def _say(self, status: int, body: Any) -> None:
         text = json.dumps(body).encode()
@@ -113,6 +128,7 @@ def _kubeconfig(port: int, token: str) -> str:
 
 @pytest.fixture
 def api(kubeconfig: Path) -> ApiServer:
+    changes.clear()
     return server(kubeconfig)
 
 
@@ -162,6 +178,39 @@ def test_a_refusal_is_told_in_the_words_of_kubectl(api: ApiServer) -> None:
 
 def test_what_is_posted_arrives(api: ApiServer) -> None:
     assert json.loads(api.request("POST", "/anything", body='{"mode": "accept"}')) == {"mode": "accept"}
+
+
+@pytest.mark.parametrize(
+    ("thing", "path"),
+    [
+        ({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "mail"}}, f"{POD}/a"),
+        (
+            {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}},
+            "/api/v1/namespaces/default/pods/a",
+        ),
+        ({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}}, "/api/v1/nodes/n1"),
+        (
+            {"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e"}},
+            "/apis/events.k8s.io/v1/namespaces/default/events/e",
+        ),
+    ],
+)
+def test_what_is_applied_is_applied_on_the_servers_side(
+    api: ApiServer, thing: dict[str, Any], path: str
+) -> None:
+    api.apply(thing)
+    query = "?fieldManager=kubectl&fieldValidation=Strict&force=true"
+    assert changes == [("PATCH", path + query, "application/apply-patch+yaml", thing)]
+
+
+def test_one_object_or_all_of_a_kind_are_deleted(api: ApiServer) -> None:
+    api.delete("pods", "a", namespace="mail")
+    api.delete("pods", "", namespace="mail", grace_s=1)
+    options = {"propagationPolicy": "Background"}
+    assert [(method, path, body) for method, path, _, body in changes] == [
+        ("DELETE", f"{POD}/a", options),
+        ("DELETE", POD, options | {"gracePeriodSeconds": 1}),
+    ]
 
 
 def test_a_kubeconfig_that_changed_is_read_anew(kubeconfig: Path) -> None:
