@@ -27,7 +27,7 @@ from smtpfleet.api.names import PoolKey
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.probes import ProbeResult
 from smtpfleet.api.status import SmtpPoolStatus
-from smtpfleet.controller.agents import Agents, HttpAsker
+from smtpfleet.controller.agents import Agents, HttpAsker, open_session
 from smtpfleet.controller.agents import Target as AgentTarget
 from smtpfleet.controller.probes import Probes
 from smtpfleet.controller.relay_metrics import RelayMetrics
@@ -165,9 +165,7 @@ async def measure(count: int) -> Cost:
     responders.stdin.write(f"{json.dumps(names)}\n".encode())
     ports: tuple[int, int] = tuple(json.loads(await responders.stdout.readline()))
     try:
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=64, force_close=True)
-        ) as session:
+        async with open_session() as session:
             fleet = Fleet(count, ports, session)
             async with asyncio.TaskGroup() as group:
                 work = (fleet.probes.run(), fleet.agents.run(), fleet.queue.run())

@@ -188,14 +188,17 @@ class _Agent(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer, and close as the operator asks for."""
+        """Answer, and close if that is asked for."""
         assert self._transport is not None
         name = self._names.get(self._transport.get_extra_info("sockname")[0], "")
         status = RelayStatus(relay=name, intake=Intake.OPEN, postfix=PostfixState.RUNNING)
         body = status.model_dump_json(by_alias=True)
+        last = b"Connection: close" in data
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        self._transport.write(f"{head}Connection: close\r\n\r\n{body}".encode())
-        self._transport.close()
+        end = "Connection: close\r\n" if last else ""
+        self._transport.write(f"{head}{end}\r\n{body}".encode())
+        if last:
+            self._transport.close()
 
 
 def server_context() -> ssl.SSLContext:
