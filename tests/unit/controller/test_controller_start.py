@@ -54,4 +54,6 @@ def test_it_may_open_as_many_files_as_the_container_allows() -> None:
     )
     path = {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", "\n".join(lines)]
-    assert subprocess.run(command, env=path, capture_output=True, text=True, check=True).stdout == "(512, 512)\n"
+    assert (
+        subprocess.run(command, env=path, capture_output=True, text=True, check=True).stdout == "(512, 512)\n"
+    )
