@@ -27,14 +27,15 @@ from smtpfleet.api.names import PoolKey
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.probes import ProbeResult
 from smtpfleet.api.status import SmtpPoolStatus
-from smtpfleet.controller.agents import Agents, HttpAsker
+from smtpfleet.controller.agents import INTERVAL_S as ASKED_EVERY_S
+from smtpfleet.controller.agents import Agents, HttpAsker, open_session
 from smtpfleet.controller.agents import Target as AgentTarget
 from smtpfleet.controller.probes import Probes
 from smtpfleet.controller.relay_metrics import RelayMetrics
 from smtpfleet.controller.workqueue import Done, Pace, WorkQueue
 from smtpfleet.domain.facts import Claim, Deployment, Pod, Pool, Relay
 from smtpfleet.domain.plan import plan
-from smtpfleet.domain.status import report
+from smtpfleet.domain.status import NUMBERS_S, report
 from smtpfleet.probing.dialogue import Profile, probe
 from smtpfleet.probing.prober import Target
 
@@ -43,9 +44,12 @@ POOL_SIZE: Final = 200
 """The largest pool; more relays are more pools."""
 INTERVAL_S: Final = 5.0
 TIMEOUT_S: Final = 3.0
-WARM_S: Final = 12.0
+WARM_S: Final = 20.0
+"""Until what is new at the start has been decided: each relay was probed three times."""
 MEASURE_S: Final = 20.0
 FAULTS: Final = 5
+NUMBERS_WAIT_S: Final = NUMBERS_S - ASKED_EVERY_S
+"""How long the operator lets news wait that are only numbers."""
 SETTLED: Final = Deployment(wanted=1, ready=1, current=True)
 
 
@@ -68,18 +72,22 @@ class Fleet:
         self._smtp_port = ports[0]
         self._clock = asyncio.get_running_loop().time
         self.metrics = RelayMetrics(CollectorRegistry())
+        self.agents = Agents(
+            HttpAsker(session, port=ports[1]),
+            changed=lambda key, more_than_numbers: self.queue.nudge(
+                key, delay_s=0.0 if more_than_numbers else NUMBERS_WAIT_S
+            ),
+            clock=self._clock,
+        )
         self.probes = Probes(
             self._probe,
-            report=lambda _key, _relay: None,
+            report=self.agents.report,
             changed=lambda key, wait_s: self.queue.nudge(key, delay_s=wait_s),
             metrics=self.metrics,
             clock=self._clock,
             jitter=random.random,
         )
         self.queue: WorkQueue[PoolKey] = WorkQueue(self.judge, workers=4, pace=Pace(), jitter=random.random)
-        self.agents = Agents(
-            HttpAsker(session, port=ports[1]), changed=lambda _key, _more: None, clock=self._clock
-        )
         self.spec = SmtpPoolSpec.model_validate({"submission": {"trustedNetworks": ["10.0.0.0/8"]}})
         self._relays = _by_pool(count)
         self._statuses: dict[PoolKey, SmtpPoolStatus] = {}
@@ -165,9 +173,7 @@ async def measure(count: int) -> Cost:
     responders.stdin.write(f"{json.dumps(names)}\n".encode())
     ports: tuple[int, int] = tuple(json.loads(await responders.stdout.readline()))
     try:
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=64, force_close=True)
-        ) as session:
+        async with open_session() as session:
             fleet = Fleet(count, ports, session)
             async with asyncio.TaskGroup() as group:
                 work = (fleet.probes.run(), fleet.agents.run(), fleet.queue.run())

@@ -1,25 +1,40 @@
 """Light SMTP responders, many in one process: what a probe of the operator meets instead of Postfix.
 
 A responder is told apart by the address that was connected to, so one listener on all of 127.0.0.0/8 is as many relays
-as are wanted. It wants a PROXY header first, as relays do, and speaks just enough SMTP for a probe.
+as are wanted. It wants a PROXY header first, as relays do, and speaks just enough SMTP for a probe. Its agent tells of
+a relay under load, and of the canaries that it took.
 """
 
 import asyncio
 import json
+import random
 import ssl
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from smtpfleet.api.agent_status import Intake, PostfixState, RelayStatus
+from smtpfleet.api.agent_status import (
+    Delays,
+    Deliveries,
+    Intake,
+    PostfixState,
+    QueueCounts,
+    ReceiverGroup,
+    RelayStatus,
+)
 from smtpfleet.controller.selfsigned import make
+from smtpfleet.relay.canary import Canaries
 
 _EXTENSIONS: Final = ("PIPELINING", "SIZE 26214400", "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8")
 _PROXY_HEADER: Final = 16
+_PER_S: Final = 20
+"""Messages that each relay sends, by its agent's words."""
+_GROUPS: Final = 8
 
 
 @dataclass(slots=True)
@@ -38,10 +53,16 @@ class Behaviour:
 
 
 class Responders:
-    """All responders behind one port. ``behave`` holds those that differ from ``usual``, by address."""
+    """All responders behind one port. ``behave`` holds those that differ from ``usual``, by address.
 
-    def __init__(self, usual: Behaviour | None = None) -> None:
+    ``took`` is called with the address of a responder and a message that it took.
+    """
+
+    def __init__(
+        self, usual: Behaviour | None = None, *, took: Callable[[str, bytes], None] = lambda *_: None
+    ) -> None:
         self.usual = usual or Behaviour()
+        self.took = took
         self.behave: dict[str, Behaviour] = {}
         self.clients: list[bytes] = []
         """PROXY headers of the last connections."""
@@ -77,6 +98,8 @@ class _Session(asyncio.Protocol):
     def __init__(self, responders: Responders) -> None:
         self._all = responders
         self._behaviour = responders.usual
+        self._address = ""
+        self._message: list[bytes] = []
         self._buffer = b""
         self._proxied = self._reading = False
         self._secured = self._securing = False
@@ -86,8 +109,8 @@ class _Session(asyncio.Protocol):
         """Find out which responder is meant."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        address = transport.get_extra_info("sockname")[0]
-        self._behaviour = self._all.behave.get(address, self._all.usual)
+        self._address = transport.get_extra_info("sockname")[0]
+        self._behaviour = self._all.behave.get(self._address, self._all.usual)
 
     def data_received(self, data: bytes) -> None:
         """The header first, then commands. What comes before the new transport is known waits for it."""
@@ -104,9 +127,11 @@ class _Session(asyncio.Protocol):
     def _content(self, line: bytes) -> None:
         if line != b".":
             self._all.note(self._all.content, line)
+            self._message.append(line.removeprefix(b"."))
             return
         self._reading = False
-        self._say("END", "250 2.0.0 Ok")
+        if self._say("END", "250 2.0.0 Ok"):
+            self._all.took(self._address, b"\r\n".join([*self._message, b""]))
 
     def _take_header(self) -> bool:
         if len(self._buffer) < _PROXY_HEADER:
@@ -175,11 +200,40 @@ class _Session(asyncio.Protocol):
         self.data_received(b"")
 
 
+class _Relay:
+    """What the agent of a relay under load tells: numbers that differ each time, and its canaries."""
+
+    def __init__(self, name: str) -> None:
+        self.canaries = Canaries()
+        self._name, self._since = name, time.monotonic()
+
+    def status(self) -> RelayStatus:
+        """As an agent makes it."""
+        sent = 60 * _PER_S + random.randrange(100)
+        deliveries = Deliveries(
+            seconds=60.0,
+            sent=sent,
+            messages_per_s=sent / 60,
+            finished=int(_PER_S * (time.monotonic() - self._since)),
+            delays=Delays(a=0.1, b=0.01, c=0.02, d=0.05),
+            receivers=tuple(ReceiverGroup(group=group, tried=sent // _GROUPS) for group in range(_GROUPS)),
+        )
+        return RelayStatus(
+            relay=self._name,
+            intake=Intake.OPEN,
+            postfix=PostfixState.RUNNING,
+            queue=QueueCounts(active=random.randrange(1, 40), deferred=random.randrange(20)),
+            sessions=random.randrange(20),
+            deliveries=deliveries,
+            canary=self.canaries.status(),
+        )
+
+
 class _Agent(asyncio.Protocol):
     """Answers ``GET /status`` as the agent of the relay at the address that was connected to."""
 
-    def __init__(self, names: Mapping[str, str]) -> None:
-        self._names = names
+    def __init__(self, relays: Mapping[str, _Relay]) -> None:
+        self._relays = relays
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -188,14 +242,16 @@ class _Agent(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer, and close as the operator asks for."""
+        """Answer, and close if that is asked for."""
         assert self._transport is not None
-        name = self._names.get(self._transport.get_extra_info("sockname")[0], "")
-        status = RelayStatus(relay=name, intake=Intake.OPEN, postfix=PostfixState.RUNNING)
+        status = self._relays[self._transport.get_extra_info("sockname")[0]].status()
         body = status.model_dump_json(by_alias=True)
+        last = b"Connection: close" in data
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        self._transport.write(f"{head}Connection: close\r\n\r\n{body}".encode())
-        self._transport.close()
+        end = "Connection: close\r\n" if last else ""
+        self._transport.write(f"{head}{end}\r\n{body}".encode())
+        if last:
+            self._transport.close()
 
 
 def server_context() -> ssl.SSLContext:
@@ -213,9 +269,12 @@ async def _serve() -> None:
     """Read names by address as one line of JSON, write the ports, then obey: address and reply to MAIL, a line each."""
     loop = asyncio.get_running_loop()
     names: dict[str, str] = json.loads(sys.stdin.readline())
-    responders = Responders(Behaviour(tls=server_context()))
+    relays = {address: _Relay(name) for address, name in names.items()}
+    responders = Responders(
+        Behaviour(tls=server_context()), took=lambda address, message: relays[address].canaries.take(message)
+    )
     smtp = await responders.listen("0.0.0.0")
-    agents = await loop.create_server(lambda: _Agent(names), "0.0.0.0", 0, backlog=4096)
+    agents = await loop.create_server(lambda: _Agent(relays), "0.0.0.0", 0, backlog=4096)
     print(json.dumps([smtp, agents.sockets[0].getsockname()[1]]), flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
         address, _, reply = line.rstrip("\n").partition(" ")

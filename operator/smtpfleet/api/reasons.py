@@ -1,6 +1,7 @@
 """One vocabulary of condition types, reasons and relay states, used by status, Events, metrics and logs."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class ConditionType(StrEnum):
@@ -144,6 +145,10 @@ class Reason(StrEnum):
     RESTORED = "Restored"
     REMOVED = "Removed"
     CLAIM_DELETED = "ClaimDeleted"
+
+
+REASONS: Final = frozenset(Reason)
+"""Every one that this release knows, for a status may have been written by another."""
 
 
 LEAVING_REASONS = frozenset({Reason.SURPLUS, Reason.REPLACED, Reason.HANDING_OFF, Reason.HAND_OFF_BLOCKED})

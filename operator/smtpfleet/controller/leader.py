@@ -10,8 +10,6 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import aiohttp
-
 from smtpfleet.api.names import PoolKey
 from smtpfleet.api.probes import ProbeResult
 from smtpfleet.cluster.client import Cluster
@@ -19,7 +17,7 @@ from smtpfleet.cluster.credentials import Login
 from smtpfleet.cluster.errors import ClusterError, NotFoundError
 from smtpfleet.cluster.events import EventRecorder
 from smtpfleet.cluster.kinds import POOL, SECRET
-from smtpfleet.controller.agents import INTERVAL_S, Agents, HttpAsker
+from smtpfleet.controller.agents import INTERVAL_S, Agents, HttpAsker, open_session
 from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
 from smtpfleet.controller.neighbours import Neighbourhood
@@ -70,8 +68,7 @@ class Leader:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        connector = aiohttp.TCPConnector(limit=64, force_close=True)
-        async with aiohttp.ClientSession(connector=connector) as session:
+        async with open_session() as session:
             agents = Agents(HttpAsker(session), changed=self._agent_changed, clock=self._clock)
             probes = self._probes(agents)
             self._reconcile = self._reconciler(agents, probes)

@@ -113,7 +113,7 @@ class Probes:
             self._metrics.canaries.labels(*key, relay, SENT).inc()
         finding = of_result(result)
         self._metrics.probed(key, relay, finding.reason if finding else PASSED, result)
-        if self._in_a_row(key, relay) <= self._certain.get(key, 0):
+        if self._is_news(key, relay):
             # What is bad is decided at once. The rest may wait for more: on a slow machine many relays waver.
             self._changed(key, 0.0 if finding else GATHER_S)
 
@@ -132,10 +132,11 @@ class Probes:
         if after > before:
             self._metrics.canaries.labels(*key, relay, MISSED).inc()
 
-    def _in_a_row(self, key: PoolKey, relay: str) -> int:
-        """How many of the last results of a relay's present pod say the same."""
-        words = [_word(timed.result) for timed in self._prober.results(key, relay)]
-        return next((place for place, word in enumerate(words) if word != words[0]), len(words))
+    def _is_news(self, key: PoolKey, relay: str) -> bool:
+        """Whether the last results of a relay's present pod differ, or are not more yet than make it certain."""
+        certain = self._certain.get(key, 0)
+        last = self._prober.results(key, relay)[: certain + 1]
+        return len(last) <= certain or len({_word(timed.result) for timed in last}) > 1
 
 
 def _word(result: ProbeResult) -> str:

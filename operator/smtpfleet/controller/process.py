@@ -8,6 +8,7 @@ import asyncio
 import dataclasses
 import logging
 import random
+import resource
 import signal
 import uuid
 from collections.abc import Mapping
@@ -41,8 +42,17 @@ def main(environment: Mapping[str, str]) -> int:
     except SettingsError as error:
         logger.critical("the operator cannot start", extra={"reason": str(error)})
         return 2
+    allow_open_files()
     logger.info("starting", extra={"settings": dataclasses.asdict(settings)})
     return asyncio.run(_run(settings))
+
+
+def allow_open_files() -> None:
+    """Let this process open as many files as it may: it keeps a connection to every agent, and what container runtimes
+    give to begin with (1,024) is too few for 1,000 relays.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _run(settings: Settings) -> int:

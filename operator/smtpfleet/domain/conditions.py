@@ -7,7 +7,7 @@ Messages name relays, never counts of messages, so that they only change when so
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from smtpfleet.api.reasons import ConditionType, Reason, RelayState
+from smtpfleet.api.reasons import REASONS, ConditionType, Reason, RelayState
 from smtpfleet.api.status import Condition, RelayEntry, SmtpPoolStatus
 from smtpfleet.domain.facts import Pool
 from smtpfleet.domain.figures import NAMED, listing
@@ -39,7 +39,7 @@ Verdicts = dict[ConditionType, Verdict]
 def said_before(status: SmtpPoolStatus, kind: ConditionType) -> Verdict | None:
     """What a status says; None: nothing yet, or something that only another release knows."""
     condition = status.condition(kind)
-    if condition is None or condition.reason not in set(Reason):
+    if condition is None or condition.reason not in REASONS:
         return None
     return Verdict(condition.status, Reason(condition.reason), condition.message)
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from smtpfleet.api.reasons import Reason
+from smtpfleet.api.reasons import REASONS, Reason
 from smtpfleet.api.status import RelayEntry, RelayOutage, RelayShare
 from smtpfleet.domain.figures import timestamp
 from smtpfleet.domain.health import Outage, Standing
@@ -15,7 +15,7 @@ PAUSED_WORDS: Final = "paused by annotation"
 
 def standing_of(entry: RelayEntry) -> Standing:
     """What a status says of a relay."""
-    reason = Reason(entry.reason) if entry.reason in set(Reason) else Reason.POD_READY
+    reason = Reason(entry.reason) if entry.reason in REASONS else Reason.POD_READY
     return Standing(
         state=entry.state,
         reason=reason,

@@ -18,7 +18,7 @@ from smtpfleet.api.agent_status import (
     QueueCounts,
     RelayStatus,
 )
-from smtpfleet.controller.agents import AgentError, Agents, HttpAsker, Status, Target
+from smtpfleet.controller.agents import AgentError, Agents, HttpAsker, Status, Target, open_session
 
 KEY = ("mail", "outbound")
 ONE, TWO = Target("r0", "uid-0", "10.0.0.1"), Target("r1", "uid-1", "10.0.0.2")
@@ -251,6 +251,38 @@ async def _answering(answer: web.Response, *, balancer: bool = False) -> Status:
 async def test_an_agents_answer_is_read() -> None:
     text = RelayStatus(relay="r0", table_revision="abc").model_dump_json(by_alias=True)
     assert (await _answering(web.Response(text=text))).table_revision == "abc"
+
+
+async def test_an_answer_may_come_in_pieces_and_connections_are_kept() -> None:
+    text = RelayStatus(relay="r0", table_revision="abc").model_dump_json(by_alias=True).encode()
+    clients: set[object] = set()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        clients.add(request.transport.get_extra_info("peername"))
+        response = web.StreamResponse(headers={"Content-Length": str(len(text))})
+        await response.prepare(request)
+        for piece in (text[:10], text[10:]):
+            await response.write(piece)
+            for _ in range(20):  # the client runs in this loop too, and gets the piece meanwhile
+                await asyncio.sleep(0)
+        return response
+
+    app = web.Application()
+    app.router.add_get("/status", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        async with open_session() as session:
+            ask = HttpAsker(session, port=runner.addresses[0][1])
+            for _ in range(3):
+                status = await ask(Target("r0", "u", "127.0.0.1"))
+                assert isinstance(status, RelayStatus)
+                assert status.table_revision == "abc"
+    finally:
+        await runner.cleanup()
+    assert len(clients) == 1
 
 
 @pytest.mark.parametrize(

@@ -42,3 +42,18 @@ def test_without_a_cluster_it_says_that_it_cannot_log_in(tmp_path: Path, kubecon
     assert code == 2
     assert (log[0]["message"], log[-1]["message"]) == ("starting", "the operator cannot start")
     assert "cannot log in to the API server" in log[-1]["reason"]
+
+
+def test_it_may_open_as_many_files_as_the_container_allows() -> None:
+    lines = (
+        "from resource import RLIMIT_NOFILE, getrlimit, setrlimit",
+        "from smtpfleet.controller.process import allow_open_files",
+        "setrlimit(RLIMIT_NOFILE, (256, 512))",
+        "allow_open_files()",
+        "print(getrlimit(RLIMIT_NOFILE))",
+    )
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", "\n".join(lines)]
+    assert (
+        subprocess.run(command, env=path, capture_output=True, text=True, check=True).stdout == "(512, 512)\n"
+    )
