@@ -272,14 +272,14 @@ HANDS_OVER = HandOffStatus(stage=HandOffStage.HANDING_OFF)
 BLOCKED = HandOffStatus(stage=HandOffStage.BLOCKED, why="no sibling takes mail")
 
 
-def _leaving(hand_off: HandOffStatus | None, **fields: Any) -> Pool:
+def _leaving(hand_off: HandOffStatus | None, *, left: int = 5, **fields: Any) -> Pool:
     """A pool of which relay 1 leaves with mail, under the table that says so."""
     revision = table(pool(WELL, replicas=1), "outbound-relay-1").revision
     agent = report(
         "outbound-relay-1",
         intake=Intake.CLOSED,
         table_revision=revision,
-        queue=queue(deferred=5),
+        queue=queue(deferred=left),
         hand_off=hand_off,
     )
     live = table(pool(WELL, replicas=1), "outbound-relay-1")
@@ -314,3 +314,10 @@ def test_that_a_queue_is_handed_over_and_that_it_cannot_be_is_told_once() -> Non
     assert [note.reason for note in notes(giving, blocked)] == ["HandOffBlocked"]
     assert not notes(blocked, blocked)
     assert not notes(giving, giving)
+
+
+def test_a_hand_off_that_ends_between_two_looks_is_told_when_the_relay_is_removed() -> None:
+    before, after = status_of(_leaving(None)), status_of(_leaving(HANDS_OVER, left=0))
+    assert [note.reason for note in notes(before, after)] == ["HandingOff"]
+    for by_itself in (None, BLOCKED):  # what it delivered itself went to nobody else
+        assert not notes(before, status_of(_leaving(by_itself, left=0)))
