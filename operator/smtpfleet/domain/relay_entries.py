@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
 from smtpfleet.api.autoscaling import MAX_RELAYS
 from smtpfleet.api.reasons import Reason, RelayState
 from smtpfleet.api.routing import RelayRoute, RouteState, RoutingTable

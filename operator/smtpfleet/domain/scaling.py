@@ -43,8 +43,9 @@ def scale(
 ) -> Scale:
     """Compare what exists with the number ``desired``.
 
-    An ejected relay serves nobody, so it goes before one that does. Of those that serve one goes that shares its node
-    with most others, so that what is left stays spread; then the one with the shortest queue.
+    An ejected relay serves nobody, so it goes before one that does. Of those that serve one goes that has an earlier
+    pod template, and would be restarted otherwise; then one that shares its node with most others, so that what is left
+    stays spread; then the one with the shortest queue.
 
     Args:
         desired: how many there are to be.
@@ -99,12 +100,13 @@ def _node(relay: Relay) -> str:
 
 def _least_missed_first(
     relay: Relay, marked: Collection[str], ejected: Collection[str], crowds: Mapping[str, int]
-) -> tuple[bool, bool, bool, int, bool, int, int]:
+) -> tuple[bool, bool, bool, bool, int, bool, int, int]:
     queue = relay.agent.status.queue if relay.agent else None
     return (
         relay.name not in marked,
         relay.wish is not Wish.DRAIN,
         relay.ready and relay.name not in ejected,
+        relay.deployment is None or not relay.deployment.outdated,
         -crowds[_node(relay)],
         queue is None,
         queue.total + queue.receiving if queue else 0,

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpfleet.domain.facts import Deployment, Relay
-from smtpfleet.domain.rollout import may_restart
+from smtpfleet.domain.facts import Claim, Deployment, Relay, Wish
+from smtpfleet.domain.rollout import may_restart, surge
 from tests.unit.domain.samples import SETTLED, pod, relay
 
 OLD = replace(SETTLED, outdated=True)
@@ -102,3 +103,30 @@ def test_while_a_relay_is_ejected_only_that_one_may_be_restarted() -> None:
     assert may_restart(relays, leaving=(), starting=False, ejected=names[1:2]) == {names[1]}
     assert may_restart(relays, leaving=(), starting=False, ejected=names[2:]) == frozenset()
     assert may_restart(relays, leaving=names[2:], starting=False, ejected=names[2:]) == {names[0]}
+
+
+@pytest.mark.parametrize(
+    ("relays", "desired", "more"),
+    [
+        ([_old(0)], 1, 1),
+        ([_old(0), _not_ready(1)], 1, 1),
+        ([_old(0), relay(1)], 1, 0),
+        ([_old(0), _old(1)], 1, 1),
+        ([_old(0), _old(1)], 2, 0),
+        ([relay(0)], 1, 0),
+        ([_old(0, ready=False)], 1, 0),
+        ([_old(0, paused=True)], 1, 0),
+        ([replace(_old(0), wish=Wish.DRAIN)], 1, 0),
+        ([replace(_old(0), claim=Claim(leaving=True)), relay(1)], 1, 0),
+        ([_old(0)], 0, 0),
+        ([], 1, 0),
+    ],
+)
+def test_where_one_relay_is_all_there_is_another_comes_before_it_is_changed(
+    relays: list[Relay], desired: int, more: int
+) -> None:
+    assert surge(relays, desired=desired) == more
+
+
+def test_a_new_relay_that_is_ejected_is_no_reason_for_the_old_one_to_go() -> None:
+    assert surge([_old(0), relay(1)], desired=1, away=["outbound-relay-1"]) == 1

@@ -155,6 +155,14 @@ def test_a_stranded_relay_makes_the_queues_unhealthy() -> None:
     assert _told(stranded, ConditionType.QUEUE_HEALTHY) == ("False", "QueueKept")
 
 
+def test_a_volume_that_is_nearly_full_makes_the_queues_unhealthy_and_costs_no_weight() -> None:
+    seen = pool([relay(0), relay(1, agent=report("outbound-relay-1", storage_low=True))])
+    assert _told(seen, ConditionType.QUEUE_HEALTHY) == ("False", "StorageLow")
+    entry = _entry(seen, 1)
+    assert (entry.state, entry.reason, entry.weight) == (RelayState.SERVING, "StorageLow", 100)
+    assert [note.reason for note in notes(status_of(pool(WELL)), status_of(seen))] == ["StorageLow"]
+
+
 def test_a_paused_pool_says_so_and_shows_the_table_that_is_in_force() -> None:
     before = table(pool(WELL), "outbound-relay-1")
     seen = pool(WELL, paused=True, table=before)
