@@ -64,7 +64,7 @@ def test_a_pool_of_one_relay_is_changed_by_another_one_and_stays_as_it_is_while_
     waits = plan(pool([outdated, broken], replicas=1))
     assert (waits.scale.new, waits.scale.leaving, _step(waits, 0).template) == ((), frozenset(), False)
     serves = plan(pool([outdated, relay(1)], replicas=1))
-    assert (serves.scale.leaving, _step(serves, 0).template) == ({"outbound-relay-0"}, False)
+    assert (serves.scale.leaving, _step(serves, 0).template) == (frozenset({"outbound-relay-0"}), False)
     # Corrected meanwhile: what never became well goes.
     corrected = plan(pool([relay(0), broken], replicas=1))
     assert corrected.scale.leaving == {"outbound-relay-1"}
