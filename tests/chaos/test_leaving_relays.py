@@ -68,11 +68,12 @@ def _leaves(stage: Stage, pod: Pod) -> bool:
 
 
 def _kill(stage: Stage, pods: list[Pod], container: str, chance: random.Random) -> None:
-    if pods:
-        pod = chance.choice(pods)
-        faults.kill(
-            faults.find_container(stage.kube, namespace=stage.namespace, pod=pod.name, container=container)
-        )
+    if not pods:
+        raise LookupError(f"no pod of a {container} there")
+    pod = chance.choice(pods)
+    faults.kill(
+        faults.find_container(stage.kube, namespace=stage.namespace, pod=pod.name, container=container)
+    )
 
 
 def _victims(stage: Stage, chance: random.Random) -> dict[str, Callable[[], None]]:
@@ -96,13 +97,15 @@ def _victims(stage: Stage, chance: random.Random) -> dict[str, Callable[[], None
 
 
 def _kill_something(stage: Stage, chance: random.Random) -> str:
-    """What was killed; empty: what was to be killed had no process at that moment."""
-    name, act = chance.choice(sorted(_victims(stage, chance).items()))
-    try:
-        act()
-    except (KubeError, LookupError, ProcessLookupError):
-        return ""
-    return name
+    """What was killed; what has no process at that moment is passed over."""
+    victims = sorted(_victims(stage, chance).items())
+    for name, act in chance.sample(victims, len(victims)):
+        try:
+            act()
+        except (KubeError, LookupError, ProcessLookupError):
+            continue
+        return name
+    raise AssertionError("nothing is there to be killed")
 
 
 @pytest.mark.parametrize("seed", [SEED * 100 + number for number in range(ROUNDS)])
@@ -128,8 +131,7 @@ def test_a_relay_that_leaves_loses_nothing_whatever_is_killed(
     finally:
         attempts = load.finish()
     logger.info("seed %d: %s leaves, killed: %s", seed, leaving, killed)
-    duplicates = CONCURRENCY * len(list(filter(None, killed)))
-    _settle(stage, [*waiting, *attempts], earlier, count=RELAYS - 1, duplicates=duplicates)
+    _settle(stage, [*waiting, *attempts], earlier, count=RELAYS - 1, duplicates=CONCURRENCY * len(killed))
     assert leaving not in relays.entries(stage)
 
 
@@ -137,9 +139,15 @@ def _fill(stage: Stage, relay: str, count: int) -> list[Attempt]:
     """Let so many messages wait in one relay: the others get none meanwhile."""
     stage.sink_mode(mode="tempfail")
     others = [name for name in relays.entries(stage) if name != relay]
-    _weigh(stage, others, "smtpfleet.io/weight=0", 0)
+    for name in others:
+        _annotate(stage, name, "smtpfleet.io/weight=0")
+    wait_until(lambda: "".join(relays.balancers_weigh(stage, name, 0) for name in others), timeout_s=30)
     attempts, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=150, count=count))
-    _weigh(stage, others, "smtpfleet.io/weight-", 100)
+    for name in others:
+        _annotate(stage, name, "smtpfleet.io/weight-")
+    wait_until(
+        lambda: "" if all(relays.weights(stage).values()) else f"{relays.weights(stage)}", timeout_s=30
+    )
     pod = next(pod.name for pod in stage.pods("relay") if pod.relay == relay)
     wait_until(lambda: _deferred(stage, pod, count), timeout_s=60)
     return attempts
@@ -149,12 +157,6 @@ def _deferred(stage: Stage, pod: str, count: int) -> str:
     """Nearly all: connections that are open when weights change stay where they are."""
     queue = stage.relay_status(pod)["queue"]
     return "" if queue["deferred"] >= 0.95 * count else f"{queue}"
-
-
-def _weigh(stage: Stage, names: list[str], annotation: str, weight: int) -> None:
-    for name in names:
-        _annotate(stage, name, annotation)
-    wait_until(lambda: "".join(relays.balancers_weigh(stage, name, weight) for name in names), timeout_s=30)
 
 
 def _annotate(stage: Stage, relay: str, what: str) -> None:
