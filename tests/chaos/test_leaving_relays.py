@@ -1,9 +1,11 @@
 """Relays leave and come under load while things are killed: whatever was acknowledged arrives.
 
-A round lets the receiver refuse half of the mail, takes a relay away, and kills something every two seconds: the relay
-that leaves, one that takes over, the operator, a balancer. The seed is in the name of each round.
+A round fills the queue of one relay with mail that its receiver refuses for now, lets the receiver refuse half of what
+comes later, takes that relay away, and kills something every two seconds: the relay that leaves, one that takes over,
+the operator, a balancer. The seed is in the name of each round.
 """
 
+import logging
 import os
 import random
 import time
@@ -21,16 +23,20 @@ from scenario.accounts import of_this_run
 from scenario.apiserver import KubeError
 from scenario.cluster import OPERATOR_NAMESPACE, Local
 from scenario.kube import wait_until
-from scenario.load import Load, Shape
+from scenario.load import Load, Shape, run
 from scenario.stage import Pod, Stage
+from tests.cluster import relays
 from tests.cluster.operators import Space
 
 RELAYS = 3
 ROUNDS = 10
 KILLS = 5
 EVERY_S = 2.0
+WAITING_S = 15
+"""So many seconds' messages wait in the relay that leaves: 1,500 at the full rate."""
 CONCURRENCY = 20
 """Deliveries at a time to the receiver, and so the most that one kill can repeat."""
+logger = logging.getLogger(__name__)
 SEED = int(os.environ.get("SMTPFLEET_CHAOS_SEED", "0"))
 
 
@@ -62,11 +68,12 @@ def _leaves(stage: Stage, pod: Pod) -> bool:
 
 
 def _kill(stage: Stage, pods: list[Pod], container: str, chance: random.Random) -> None:
-    if pods:
-        pod = chance.choice(pods)
-        faults.kill(
-            faults.find_container(stage.kube, namespace=stage.namespace, pod=pod.name, container=container)
-        )
+    if not pods:
+        raise LookupError(f"no pod of a {container} there")
+    pod = chance.choice(pods)
+    faults.kill(
+        faults.find_container(stage.kube, namespace=stage.namespace, pod=pod.name, container=container)
+    )
 
 
 def _victims(stage: Stage, chance: random.Random) -> dict[str, Callable[[], None]]:
@@ -90,13 +97,15 @@ def _victims(stage: Stage, chance: random.Random) -> dict[str, Callable[[], None
 
 
 def _kill_something(stage: Stage, chance: random.Random) -> str:
-    """What was killed; empty: what was to be killed had no process at that moment."""
-    name, act = chance.choice(sorted(_victims(stage, chance).items()))
-    try:
-        act()
-    except (KubeError, LookupError, ProcessLookupError):
-        return ""
-    return name
+    """What was killed; what has no process at that moment is passed over."""
+    victims = sorted(_victims(stage, chance).items())
+    for name, act in chance.sample(victims, len(victims)):
+        try:
+            act()
+        except (KubeError, LookupError, ProcessLookupError):
+            continue
+        return name
+    raise AssertionError("nothing is there to be killed")
 
 
 @pytest.mark.parametrize("seed", [SEED * 100 + number for number in range(ROUNDS)])
@@ -106,11 +115,14 @@ def test_a_relay_that_leaves_loses_nothing_whatever_is_killed(
     chance = random.Random(seed)
     _scale(stage, RELAYS)
     failover.settle(stage, relays=RELAYS)
+    leaving = chance.choice(sorted(relays.entries(stage)))
+    waiting = _fill(stage, leaving, rate * WAITING_S)
     stage.sink_mode(mode="tempfail", stage="rcpt", share=0.5)
     load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=rate * 20))
     killed = []
     try:
         time.sleep(4)
+        _annotate(stage, leaving, "smtpfleet.io/drain=true")  # so that this one is chosen
         _scale(stage, RELAYS - 1)
         for _ in range(KILLS):
             time.sleep(EVERY_S)
@@ -118,23 +130,52 @@ def test_a_relay_that_leaves_loses_nothing_whatever_is_killed(
         stage.sink_mode(mode="accept")
     finally:
         attempts = load.finish()
-    _settle(
-        stage, attempts, earlier, relays=RELAYS - 1, duplicates=CONCURRENCY * len(list(filter(None, killed)))
+    logger.info("seed %d: %s leaves, killed: %s", seed, leaving, killed)
+    _settle(stage, [*waiting, *attempts], earlier, count=RELAYS - 1, duplicates=CONCURRENCY * len(killed))
+    assert leaving not in relays.entries(stage)
+
+
+def _fill(stage: Stage, relay: str, count: int) -> list[Attempt]:
+    """Let so many messages wait in one relay: the others get none meanwhile."""
+    stage.sink_mode(mode="tempfail")
+    others = [name for name in relays.entries(stage) if name != relay]
+    for name in others:
+        _annotate(stage, name, "smtpfleet.io/weight=0")
+    wait_until(lambda: "".join(relays.balancers_weigh(stage, name, 0) for name in others), timeout_s=30)
+    attempts, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=150, count=count))
+    for name in others:
+        _annotate(stage, name, "smtpfleet.io/weight-")
+    wait_until(
+        lambda: "" if all(relays.weights(stage).values()) else f"{relays.weights(stage)}", timeout_s=30
     )
+    pod = next(pod.name for pod in stage.pods("relay") if pod.relay == relay)
+    wait_until(lambda: _deferred(stage, pod, count), timeout_s=60)
+    return attempts
+
+
+def _deferred(stage: Stage, pod: str, count: int) -> str:
+    """Nearly all: connections that are open when weights change stay where they are."""
+    queue = stage.relay_status(pod)["queue"]
+    return "" if queue["deferred"] >= 0.95 * count else f"{queue}"
+
+
+def _annotate(stage: Stage, relay: str, what: str) -> None:
+    stage.kube.run("annotate", "--overwrite", "deployment", relay, "-n", stage.namespace, what)
 
 
 def _settle(
-    stage: Stage, attempts: list[Attempt], earlier: list[Attempt], *, relays: int, duplicates: int
+    stage: Stage, attempts: list[Attempt], earlier: list[Attempt], *, count: int, duplicates: int
 ) -> None:
     """Wait until the relay is gone and every queue is empty, and account for all."""
-    wait_until(lambda: _count(stage, relays), timeout_s=240)
-    failover.settle(stage, relays=relays)
+    wait_until(lambda: _count(stage, count), timeout_s=240)
+    failover.settle(stage, relays=count)
     for pod in stage.pods("relay"):
         stage.kube.run("exec", "-n", stage.namespace, pod.name, "--", "postqueue", "-f")
     arrivals = of_this_run(stage.wait_drained(attempts, timeout_s=240), earlier)
     earlier.extend(attempts)
     verdict = check(attempts, arrivals)
     assert verdict.ok, f"lost {verdict.lost[:5]}, unexpected {verdict.unexpected[:5]}"
+    logger.info("%d of %d messages came more than once", verdict.extra_copies, len(attempts))
     assert verdict.extra_copies <= duplicates
 
 
@@ -151,5 +192,5 @@ def test_a_pool_that_is_scaled_again_and_again_without_waiting_loses_nothing(
         stage.sink_mode(mode="accept")
     finally:
         attempts = load.finish()
-    _settle(stage, attempts, earlier, relays=1, duplicates=0)
+    _settle(stage, attempts, earlier, count=1, duplicates=0)
     assert dict(reasons(attempts)) == {}

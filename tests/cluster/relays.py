@@ -91,6 +91,15 @@ def balancers_weigh(stage: Stage, relay: str, weight: int) -> str:
     return ""
 
 
+def balancers_say(stage: Stage, relay: str, state: str) -> str:
+    """Empty once every balancer's HAProxy has the relay in a state that begins so."""
+    for pod in stage.pods("balancer"):
+        servers = {server["name"]: server for server in stage.balancer_status(pod.name)["servers"]}
+        if not servers[relay]["state"].startswith(state):
+            return f"{pod.name}: {servers[relay]}"
+    return ""
+
+
 def execute(stage: Stage, relay: str, *command: str) -> str:
     """Run a program in a relay's container; returns what it printed."""
     pod = next(pod for pod in stage.pods("relay") if pod.relay == relay)

@@ -18,9 +18,8 @@ from scenario.stage import ONE_BALANCER, Stage
 from tests.cluster.edge import hand_off
 from tests.cluster.operators import Space
 
-WAITING_S = 30
-"""So many seconds' messages the receiver does not take from the relay that leaves: 3,000 at the full rate. It takes
-longer to hand them over than the operator takes to look, so that its Event tells of it."""
+WAITING_S = 15
+"""So many seconds' messages the receiver does not take from the relay that leaves: 1,500 at the full rate."""
 SECONDS = 40
 
 

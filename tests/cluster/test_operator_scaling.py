@@ -1,15 +1,18 @@
 """Fewer relays and other pods on a real cluster: no relay goes before its mail has gone."""
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
 
 from mailcheck.checker import check
 from mailcheck.model import Attempt
+from mailcheck.timeline import reasons
 from scenario.cluster import Local
 from scenario.kube import Object, wait_until
-from scenario.load import Shape, run
+from scenario.load import Load, Shape, run
 from scenario.stage import ONE_BALANCER, Stage
 from tests.cluster.operators import Space
 
@@ -127,22 +130,79 @@ def _all_open(stage: Stage) -> str:
     return "" if set(intakes.values()) == {"Open"} else str(intakes)
 
 
-def test_another_pod_template_rolls_through_one_relay_at_a_time_without_an_error(stage: Stage) -> None:
-    """While mail flows: every connection is served, and never are two relays away at once."""
+def test_another_image_rolls_through_one_relay_at_a_time_without_an_error(
+    stage: Stage, local: Local, rate: int
+) -> None:
+    """While mail flows: first one that does not exist, which stops at the first relay, then one that does."""
     stage.apply_pool(replicas=3)
     stage.wait_ready()
     before = {pod.relay: pod.uid for pod in stage.pods("relay")}
-    stage.apply_pool(replicas=3, relay={"resources": {"requests": {"memory": "96Mi"}}})
-    attempts, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=20, count=600))
-    wait_until(lambda: _all_replaced(stage, before), timeout_s=180)
-    stage.wait_ready()
-    assert {attempt.reason for attempt in attempts if not attempt.acknowledged} == set()
-    arrivals = {arrival.id for arrival in stage.wait_drained(attempts)}
-    assert {attempt.id for attempt in attempts} <= arrivals
+    with _flawless(stage, rate=rate, seconds=60):
+        stage.apply_pool(replicas=3, relay={"image": "localhost/smtpfleet-relay:missing"})
+        wait_until(lambda: _lacks_its_image(stage), timeout_s=60)
+        time.sleep(6)  # the operator looks again in the meantime
+        changed = [pod.relay for pod in stage.pods("relay") if pod.uid != before[pod.relay]]
+        assert changed == ["outbound-relay-0"]
+        assert Space(stage.kube, stage.namespace).condition("Reconciling")["reason"] == "RollingOut"
+        stage.apply_pool(replicas=3, relay={"image": _second_name(local)})
+        wait_until(lambda: _all_replaced(stage, before), timeout_s=180)
+        stage.wait_ready()
+    assert {pod["spec"]["containers"][0]["image"] for pod in _pods(stage)} == {_second_name(local)}
     times = sorted(_ready_since(stage))
     created = sorted(_created(stage))
     # Each pod was made only after the one before was ready again.
     assert all(made >= ready for made, ready in zip(created[1:], times[:-1], strict=True))
+
+
+@pytest.mark.thorough("test_domain_plan.py has its steps, and scaling and rolling are tested above")
+def test_the_only_relay_of_a_pool_is_changed_by_another_one_without_an_error(
+    stage: Stage, local: Local, rate: int
+) -> None:
+    """With mail in its queue, which the new one takes over; and one of an image that does not exist changes nothing."""
+    stage.apply_pool(replicas=1)
+    wait_until(lambda: "" if len(_claims(stage)) == 1 else str(_claims(stage)), timeout_s=120)
+    (only,) = _claims(stage)
+    stage.sink_mode(mode="tempfail", stage="rcpt", share=0.5)
+    with _flawless(stage, rate=rate, seconds=60):
+        stage.apply_pool(replicas=1, relay={"image": "localhost/smtpfleet-relay:missing"})
+        wait_until(lambda: _lacks_its_image(stage), timeout_s=60)
+        assert _entries(stage)[only]["state"] == "Serving"
+        stage.apply_pool(replicas=1, relay={"image": _second_name(local)})
+        wait_until(lambda: _succeeded(stage, only), timeout_s=120)
+        stage.sink_mode(mode="accept")
+        (now,) = _pods(stage)
+        assert now["spec"]["containers"][0]["image"] == _second_name(local)
+        stage.kube.run("exec", "-n", stage.namespace, now["metadata"]["name"], "--", "postqueue", "-f")
+
+
+@contextmanager
+def _flawless(stage: Stage, *, rate: int, seconds: int) -> Iterator[None]:
+    """Load of which every message is acknowledged at once, and arrives once."""
+    load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=rate * seconds))
+    try:
+        yield
+    finally:
+        attempts = load.finish()
+    assert dict(reasons(attempts)) == {}
+    ids = {attempt.id for attempt in attempts}
+    verdict = check(attempts, [each for each in stage.wait_drained(attempts) if each.id in ids])
+    assert verdict.ok, verdict
+    assert not verdict.duplicated
+
+
+def _second_name(local: Local) -> str:
+    """Every image is in the nodes by two names."""
+    return f"{local.images['relay'].rpartition(':')[0]}:dev"
+
+
+def _lacks_its_image(stage: Stage) -> str:
+    lacking = [entry for entry in _entries(stage).values() if "Image" in entry["message"]]
+    return "" if lacking else f"{_entries(stage)}"
+
+
+def _succeeded(stage: Stage, relay: str) -> str:
+    claims = _claims(stage)
+    return "" if len(claims) == 1 and relay not in claims else f"{claims} {_entries(stage)}"
 
 
 def _all_replaced(stage: Stage, before: dict[str, str]) -> str:

@@ -15,6 +15,7 @@ from scenario.cluster import Local
 from scenario.kube import Object, wait_until
 from scenario.load import Load, Shape, run
 from scenario.stage import CLUSTER_NETWORKS, Stage
+from smtpfleet.api.names import QUEUE_VOLUME_DIRECTORY
 from testbed.handle import ClusterHandle
 from testbed.volume_provisioner import SIZED_CLASS
 from tests.cluster import relays
@@ -57,11 +58,16 @@ def test_probes_leave_no_trace_in_the_log_of_a_relay(stage: Stage) -> None:
 def test_a_full_volume_ejects_its_relay_which_outlives_the_operator_and_ends_by_itself(
     stage: Stage, earlier: list[Attempt], cluster: ClusterHandle
 ) -> None:
+    """No client notices: it gets no connection from the time on when there is room for a few messages only."""
     victim = sorted(relays.entries(stage))[1]
     claim = f"{stage.namespace}/{victim}"
-    with relays.under_load(stage, earlier, seconds=20, rate=RATE):
-        cluster.volume("fill", claim)
+    with relays.under_load(stage, earlier, seconds=25, rate=RATE, errors_at_most=0.0):
         try:
+            _fill_but(stage, victim, 2 * 2**20)
+            wait_until(lambda: relays.balancers_say(stage, victim, "DRAIN"), timeout_s=20)
+            wait_until(lambda: _said(stage, victim, "StorageLow"), timeout_s=20)
+            assert relays.condition(stage, "QueueHealthy")["reason"] == "StorageLow"
+            cluster.volume("fill", claim)
             wait_until(lambda: relays.in_state(stage, victim, "Ejected"), timeout_s=40)
             out = relays.entries(stage)[victim]
             assert (out["reason"], out["weight"], out["ejections"]) == ("SenderRefused", 0, 1)
@@ -79,11 +85,24 @@ def test_a_full_volume_ejects_its_relay_which_outlives_the_operator_and_ends_by_
                                                      "deferred": relays.entries(stage)[victim]["deferred"]}  # fmt: skip
         finally:
             cluster.volume("free", claim)
+            relays.execute(stage, victim, "rm", "-f", f"{QUEUE_VOLUME_DIRECTORY}/filler")
         wait_until(lambda: relays.in_state(stage, victim, "SlowStart"), timeout_s=40)
         assert relays.weights(stage)[victim] < 100
         wait_until(lambda: relays.in_state(stage, victim, "Serving"), timeout_s=40)
         assert relays.weights(stage)[victim] == 100
-    assert ("Normal", "Readmitted") in relays.events(stage, victim)
+    assert {("Warning", "StorageLow"), ("Normal", "Readmitted")} <= relays.events(stage, victim)
+    assert relays.condition(stage, "QueueHealthy")["status"] == "True"
+
+
+def _fill_but(stage: Stage, relay: str, left_bytes: int) -> None:
+    """Leave so much room on a relay's volume; Postfix refuses mail below 1.5 times the size limit of messages."""
+    script = 'fallocate -l $(($(df -B1 --output=avail "$0" | tail -n1) - $1)) "$0/filler"'
+    relays.execute(stage, relay, "sh", "-c", script, QUEUE_VOLUME_DIRECTORY, str(left_bytes))
+
+
+def _said(stage: Stage, relay: str, reason: str) -> str:
+    entry = relays.entries(stage)[relay]
+    return "" if entry["reason"] == reason else f"{entry}"
 
 
 @pytest.mark.thorough("test_domain_assessment.py has every number of relays that fail")

@@ -304,6 +304,8 @@ class RelayStatus(_StatusModel):
     """How often Postfix ended unasked."""
     volume: QueueVolume | None = None
     """None: it was not looked at yet, or its agent is older."""
+    storage_low: bool = False
+    """Whether there is so little room that balancers are told to send clients to siblings."""
     deliveries: Deliveries | None = None
     """None: its agent is older."""
     canary: CanaryStatus | None = None

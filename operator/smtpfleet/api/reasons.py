@@ -62,6 +62,7 @@ class Reason(StrEnum):
     QUEUE_UNKNOWN = "QueueUnknown"
     QUEUE_EPHEMERAL = "QueueEphemeral"
     QUEUE_KEPT = "QueueKept"
+    STORAGE_LOW = "StorageLow"
     CERTIFICATE_VALID = "CertificateValid"
     CERTIFICATE_EXPIRES_SOON = "CertificateExpiresSoon"
     CERTIFICATE_EXPIRED = "CertificateExpired"

@@ -11,7 +11,7 @@ from smtpfleet.api.reasons import REASONS, ConditionType, Reason, RelayState
 from smtpfleet.api.status import Condition, RelayEntry, SmtpPoolStatus
 from smtpfleet.domain.facts import Pool
 from smtpfleet.domain.figures import NAMED, listing
-from smtpfleet.domain.findings import silent
+from smtpfleet.domain.findings import silent, storage_low
 from smtpfleet.domain.plan import Plan
 from smtpfleet.domain.relay_entries import takes_mail
 
@@ -177,6 +177,9 @@ def _queue_healthy(pool: Pool, relays: Sequence[RelayEntry]) -> Verdict:
             Reason.QUEUE_EPHEMERAL,
             f"{listing(ephemeral)}: acknowledged mail is lost with the pod (relay.storage.ephemeral)",
         )
+    low = [relay.name for relay in pool.relays if relay.exists and storage_low(relay)]
+    if low:
+        return Verdict("False", Reason.STORAGE_LOW, f"{listing(low)}: the volume of the queue is nearly full")
     unknown = [relay.name for relay in pool.relays if relay.exists and silent(relay)]
     if unknown or not relays:
         return Verdict("Unknown", Reason.QUEUE_UNKNOWN, f"no report of {listing(unknown) or 'any relay'}")

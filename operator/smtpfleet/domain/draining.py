@@ -21,7 +21,7 @@ promise that no listener is open) under the table that agents read now, and that
 or of a relay of which nothing ever ran.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -48,10 +48,15 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """How far a leaving relay has come, and what it waits for (or, at the end, why it may go)."""
+    """How far a leaving relay has come, and what it waits for (or, at the end, why it may go).
+
+    ``hands_over``: what is there goes to its siblings, or went. Its agent says so for as long as the relay leaves, so a
+    hand-off that ends between two looks is known as well.
+    """
 
     step: Step
     why: str
+    hands_over: bool = False
 
     @property
     def removable(self) -> bool:
@@ -71,9 +76,13 @@ def departure(relay: Relay, table: RoutingTable | None) -> Departure:
         return Departure(Step.UNKNOWN, "its agent has not told how much mail is left")
     if status.intake is not Intake.CLOSED:
         return Departure(Step.CLOSING, "it has not closed its listeners yet")
-    if status.queue.total + status.queue.receiving:
-        return _with_mail(status.queue, status.hand_off)
-    return _empty(status, table)
+    left = status.queue.total + status.queue.receiving
+    judged = _with_mail(status.queue, status.hand_off) if left else _empty(status, table)
+    return replace(judged, hands_over=_hands_over(status.hand_off))
+
+
+def _hands_over(hand_off: HandOffStatus | None) -> bool:
+    return hand_off is not None and hand_off.stage is HandOffStage.HANDING_OFF
 
 
 def _empty(status: RelayStatus, table: RoutingTable | None) -> Departure:
@@ -88,7 +97,7 @@ def _empty(status: RelayStatus, table: RoutingTable | None) -> Departure:
 def _with_mail(queue: QueueCounts, hand_off: HandOffStatus | None) -> Departure:
     if queue.backlog + queue.deferred + queue.receiving == 0:
         return Departure(Step.HELD, "only mail on hold is left: release or delete it (postsuper -H, -d)")
-    if hand_off is not None and hand_off.stage is HandOffStage.HANDING_OFF:
+    if _hands_over(hand_off):
         return Departure(Step.HANDING_OFF, "its siblings take over its queue")
     if hand_off is not None and hand_off.stage is HandOffStage.BLOCKED:
         return Departure(Step.BLOCKED, f"{hand_off.why}; it delivers by itself meanwhile")

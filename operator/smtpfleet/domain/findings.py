@@ -147,6 +147,9 @@ def notices(relay: Relay, now: datetime) -> Finding | None:
         return Finding(Reason.TABLE_REFUSED, message, NOTICE)
     if silent(relay):
         return Finding(Reason.AGENT_SILENT, "its pod is ready, but its agent does not answer", NOTICE)
+    if storage_low(relay):
+        message = "its volume is nearly full: it gets no new connection while a sibling has more room"
+        return Finding(Reason.STORAGE_LOW, message, NOTICE)
     seen = relay.probes[0].result if relay.probes else None
     if seen and seen.not_after and expires_soon(seen.not_before, seen.not_after, now):
         message = f"serves a certificate that expires soon, {seen.not_after:%Y-%m-%d}"
@@ -162,6 +165,11 @@ def expires_soon(begin: datetime | None, end: datetime, now: datetime) -> bool:
 def silent(relay: Relay) -> bool:
     """Whether nothing is known of its queue now."""
     return relay.agent is None or relay.agent.age_s > SILENT_S
+
+
+def storage_low(relay: Relay) -> bool:
+    """Whether its agent sends clients to siblings because the volume is nearly full. Balancers hear it at once."""
+    return relay.agent is not None and not silent(relay) and relay.agent.status.storage_low
 
 
 def _words(result: ProbeResult) -> str:

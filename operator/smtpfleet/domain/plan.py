@@ -15,7 +15,7 @@ from smtpfleet.domain.autoscaling import Sizing
 from smtpfleet.domain.draining import Departure, departure
 from smtpfleet.domain.facts import Pool, Relay
 from smtpfleet.domain.remedies import Remedies, remedies
-from smtpfleet.domain.rollout import may_restart
+from smtpfleet.domain.rollout import may_restart, surge
 from smtpfleet.domain.scaling import Scale, marked_before, replaced_before, scale
 from smtpfleet.domain.size import pool_sizing
 from smtpfleet.domain.table import routing_table
@@ -70,15 +70,16 @@ def plan(pool: Pool) -> Plan:
     health = assess(pool)
     sizing = pool_sizing(pool, health.ejected) if pool.deleted_at is None else None
     desired = _desired(pool, sizing)
+    existing = [relay for relay in pool.relays if relay.exists]
+    replaced = replaced_before(pool.previous)
     size = scale(
-        desired=desired,
+        desired=desired + surge(existing, desired=desired, away=health.ejected | replaced),
         relays=pool.relays,
         marked=marked_before(pool.previous),
         ejected=health.ejected,
-        replaced=replaced_before(pool.previous),
+        replaced=replaced,
         out=[name for name, standing in health.standings.items() if standing.outage],
     )
-    existing = [relay for relay in pool.relays if relay.exists]
     restart = may_restart(existing, leaving=size.leaving, starting=bool(size.new), ejected=health.ejected)
     departures = {
         relay.name: departure(relay, pool.table) for relay in existing if relay.name in size.leaving

@@ -2,21 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from smtpfleet.api.autoscaling import MAX_RELAYS
 from smtpfleet.api.reasons import Reason, RelayState
 from smtpfleet.api.routing import RelayRoute, RouteState, RoutingTable
 from smtpfleet.api.status import RelayEntry
-from smtpfleet.domain.draining import Step
+from smtpfleet.domain.draining import Departure, Step
 from smtpfleet.domain.facts import Pool, Relay, Wish
 from smtpfleet.domain.figures import two_digits
 from smtpfleet.domain.findings import silent
 from smtpfleet.domain.health import SERVED
 from smtpfleet.domain.plan import Plan
 from smtpfleet.domain.standings import PAUSED_WORDS, stored_moment, stored_outage, stored_share
-
-_REASONS: Final = {Step.HANDING_OFF: Reason.HANDING_OFF, Step.BLOCKED: Reason.HAND_OFF_BLOCKED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +78,23 @@ def _draining(relay: Relay, plan: Plan, route: RelayRoute | None) -> _Shown | No
 
 def _leaving(relay: Relay, plan: Plan) -> _Shown:
     """The reasons are those by which the choice is remembered; a claim that goes is remembered by itself."""
-    seen = plan.departures.get(relay.name)
-    step, why = (seen.step, seen.why) if seen else (Step.MARKED, "")
+    seen = plan.departures.get(relay.name) or Departure(Step.MARKED, "")
+    state = _leaving_state(relay, seen)
     if relay.name in plan.scale.doomed:
-        return _Shown(_leaving_state(relay, step), Reason.CLAIM_DELETED, f"its claim is being deleted: {why}")
-    chosen = Reason.REPLACED if relay.name in plan.scale.replaced else Reason.SURPLUS
-    return _Shown(_leaving_state(relay, step), _REASONS.get(step, chosen), why)
+        return _Shown(state, Reason.CLAIM_DELETED, f"its claim is being deleted: {seen.why}")
+    return _Shown(state, _leaving_reason(relay, plan, seen), seen.why)
 
 
-def _leaving_state(relay: Relay, step: Step) -> RelayState:
-    if step is Step.HANDING_OFF:
+def _leaving_reason(relay: Relay, plan: Plan, seen: Departure) -> Reason:
+    if seen.hands_over:
+        return Reason.HANDING_OFF
+    if seen.step is Step.BLOCKED:
+        return Reason.HAND_OFF_BLOCKED
+    return Reason.REPLACED if relay.name in plan.scale.replaced else Reason.SURPLUS
+
+
+def _leaving_state(relay: Relay, seen: Departure) -> RelayState:
+    if seen.hands_over:
         return RelayState.HANDING_OFF
     # What the API server says of the containers of a node that is lost is what its kubelet said last.
     unreachable = silent(relay) and not relay.ready

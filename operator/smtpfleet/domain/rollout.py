@@ -5,11 +5,14 @@ that is ready is changed only if every other relay is ready and has settled, and
 number. So a change that breaks relays stops at the first one, and the spec can always be corrected.
 Relays that are leaving are changed only if they are not ready, for they serve nobody. A relay that is ejected counts
 as not ready, although its pod may be.
+
+Where one relay is all there is, nobody would serve while it is restarted. So another one is made first, of the new
+template, and once that serves the outdated one leaves as any surplus relay does.
 """
 
 from collections.abc import Collection, Sequence
 
-from smtpfleet.domain.facts import Relay
+from smtpfleet.domain.facts import Relay, Wish
 
 
 def may_restart(
@@ -23,9 +26,7 @@ def may_restart(
         starting: relays are wanted that do not exist yet.
         ejected: names of those that get no mail because their probes fail.
     """
-    outdated = [
-        relay for relay in relays if relay.deployment and relay.deployment.outdated and not relay.paused
-    ]
+    outdated = [relay for relay in relays if _is_outdated(relay) and not relay.paused]
     broken = {relay.name for relay in outdated if not relay.ready or relay.name in ejected}
     if broken:
         return frozenset(broken)
@@ -38,6 +39,27 @@ def may_restart(
         if _settled(relay) and all(map(_settled, others)):
             return frozenset({relay.name})
     return frozenset()
+
+
+def surge(relays: Sequence[Relay], *, desired: int, away: Collection[str] = ()) -> int:
+    """How many relays more than ``desired`` there are to be for a while.
+
+    Args:
+        relays: all relays that exist.
+        desired: how many there are to be.
+        away: names of those that get no mail, or count no more.
+    """
+    serving = [
+        relay
+        for relay in relays
+        if relay.ready and relay.name not in away and not relay.doomed and relay.wish is not Wish.DRAIN
+    ]
+    alone = desired == 1 and bool(serving) and all(map(_is_outdated, serving))
+    return int(alone and not all(relay.paused for relay in serving))
+
+
+def _is_outdated(relay: Relay) -> bool:
+    return relay.deployment is not None and relay.deployment.outdated
 
 
 def _settled(relay: Relay) -> bool:

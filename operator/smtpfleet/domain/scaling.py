@@ -43,8 +43,9 @@ def scale(
 ) -> Scale:
     """Compare what exists with the number ``desired``.
 
-    An ejected relay serves nobody, so it goes before one that does. Of those that serve one goes that shares its zone,
-    then its node, with most others, so that what is left stays spread; then the one with the shortest queue.
+    An ejected relay serves nobody, so it goes before one that does. Of those that serve one goes that has an earlier
+    pod template, and would be restarted otherwise; then one that shares its zone, then its node, with most others, so
+    that what is left stays spread; then the one with the shortest queue.
 
     Args:
         desired: how many there are to be.
@@ -101,13 +102,14 @@ def _places(relay: Relay) -> tuple[tuple[str, str], tuple[str, str]]:
 
 def _least_missed_first(
     relay: Relay, marked: Collection[str], ejected: Collection[str], crowds: Mapping[tuple[str, str], int]
-) -> tuple[bool, bool, bool, int, int, bool, int, int]:
+) -> tuple[bool, bool, bool, bool, int, int, bool, int, int]:
     zone, node = _places(relay)
     queue = relay.agent.status.queue if relay.agent else None
     return (
         relay.name not in marked,
         relay.wish is not Wish.DRAIN,
         relay.ready and relay.name not in ejected,
+        relay.deployment is None or not relay.deployment.outdated,
         -crowds[zone],
         -crowds[node],
         queue is None,

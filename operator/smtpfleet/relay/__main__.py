@@ -211,7 +211,7 @@ async def _open_ports(relay: _Relay, paths: Paths, stack: AsyncExitStack) -> Non
 
     def unavailable() -> bool:
         agent = relay.agent
-        return agent.leaving or agent.full or agent.lacks_certificate or bool(agent.cannot_sign)
+        return agent.leaving or agent.low or agent.lacks_certificate or bool(agent.cannot_sign)
 
     site = await web.serve(
         port=names.HTTP_PORT,

@@ -10,7 +10,6 @@ the status never says less than what a client or a balancer can see.
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,6 +44,7 @@ from smtpfleet.relay.outbound import Outbound
 from smtpfleet.relay.postfix import Postfix, write
 from smtpfleet.relay.queuescan import Memory, QueueScan, deliveries, scan
 from smtpfleet.relay.retries import Retries
+from smtpfleet.relay.room import is_low, read
 from smtpfleet.relay.siblings import Siblings
 from smtpfleet.relay.signing import Signing
 from smtpfleet.relay.tables import AcceptedTable
@@ -111,7 +111,7 @@ class Agent:
         self._scan_due_s = 0.0
         self._shown_intake = Intake.DRAINING
         self._followed = self._shown_followed = ""
-        self._full = False
+        self._low = False
         self._volume: QueueVolume | None = None
         self._recent, self._canaries = recent, canaries
         self._chain: Path | None = None
@@ -123,9 +123,9 @@ class Agent:
         return self._stopping or self._stage is not Stage.SERVING
 
     @property
-    def full(self) -> bool:
-        """Whether the volume has so little room that Postfix refuses every message (queue_minfree)."""
-        return self._full
+    def low(self) -> bool:
+        """Whether the volume has so little room that clients are to go to siblings, if those have more."""
+        return self._low
 
     @property
     def lacks_certificate(self) -> bool:
@@ -196,6 +196,7 @@ class Agent:
             oldest_incoming_s=round(self._scan.oldest_incoming_s, 1),
             postfix_restarts=self._postfix.restarts,
             volume=self._volume,
+            storage_low=self._low,
             deliveries=self._recent(),
             canary=self._canaries(),
             certificate=self._keystore.status(),
@@ -298,12 +299,12 @@ class Agent:
         table = self._tables.current
         if table is None:
             return
-        room = os.statvfs(self._host.paths.queue)
-        self._volume = QueueVolume(free_bytes=room.f_bavail * room.f_frsize, free_inodes=room.f_favail)
-        full = self._volume.free_bytes < minfree_bytes(table)
-        if full is not self._full:
-            logger.warning("the queue volume is full" if full else "the queue volume has room again")
-        self._full = full
+        room = read(self._host.paths.queue)
+        self._volume = room.volume()
+        low = is_low(room, minfree_bytes=minfree_bytes(table), before=self._low)
+        if low is not self._low:
+            logger.warning("the queue volume is nearly full" if low else "the queue volume has room again")
+        self._low = low
 
     async def _observe(self) -> Observation:
         now_s = time.monotonic()

@@ -139,6 +139,7 @@ def test_notices_tell_of_what_costs_no_weight() -> None:
         ({"agent": report("outbound-relay-0", table_error="bad")}, Reason.TABLE_REFUSED),
         ({"agent": None}, Reason.AGENT_SILENT),
         ({"agent": report("outbound-relay-0", age_s=31)}, Reason.AGENT_SILENT),
+        ({"agent": report("outbound-relay-0", storage_low=True)}, Reason.STORAGE_LOW),
         ({"probes": (probe(not_after=NOW + timedelta(days=9)),)}, Reason.CERTIFICATE_EXPIRES_SOON),
     ):
         found = notices(relay(0, **fields), NOW)

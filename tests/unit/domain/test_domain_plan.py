@@ -55,6 +55,21 @@ def test_a_template_is_held_back_until_it_is_the_relays_turn() -> None:
     assert all(step.deployment for step in planned.steps)
 
 
+def test_a_pool_of_one_relay_is_changed_by_another_one_and_stays_as_it_is_while_that_is_not_well() -> None:
+    outdated = relay(0, deployment=replace(SETTLED, outdated=True))
+    coming = plan(pool([outdated]))
+    assert (coming.scale.new, coming.scale.leaving, coming.desired) == ((1,), frozenset(), 1)
+    assert not _step(coming, 0).template
+    broken = relay(1, pods=(pod("outbound-relay-1", ready=False),))
+    waits = plan(pool([outdated, broken], replicas=1))
+    assert (waits.scale.new, waits.scale.leaving, _step(waits, 0).template) == ((), frozenset(), False)
+    serves = plan(pool([outdated, relay(1)], replicas=1))
+    assert (serves.scale.leaving, _step(serves, 0).template) == (frozenset({"outbound-relay-0"}), False)
+    # Corrected meanwhile: what never became well goes.
+    corrected = plan(pool([relay(0), broken], replicas=1))
+    assert corrected.scale.leaving == {"outbound-relay-1"}
+
+
 def test_an_existing_relay_keeps_its_kind_of_storage_when_the_spec_changes() -> None:
     seen = pool([relay(0)], replicas=2, spec_fields={"relay": {"storage": {"ephemeral": True}}})
     planned = plan(seen)

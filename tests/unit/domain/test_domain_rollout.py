@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpfleet.domain.facts import Deployment, Relay
-from smtpfleet.domain.rollout import may_restart
+from smtpfleet.domain.facts import Claim, Deployment, Relay, Wish
+from smtpfleet.domain.rollout import may_restart, surge
+from smtpfleet.domain.scaling import scale
 from tests.unit.domain.samples import SETTLED, pod, relay
 
 OLD = replace(SETTLED, outdated=True)
@@ -102,3 +104,46 @@ def test_while_a_relay_is_ejected_only_that_one_may_be_restarted() -> None:
     assert may_restart(relays, leaving=(), starting=False, ejected=names[1:2]) == {names[1]}
     assert may_restart(relays, leaving=(), starting=False, ejected=names[2:]) == frozenset()
     assert may_restart(relays, leaving=names[2:], starting=False, ejected=names[2:]) == {names[0]}
+
+
+@pytest.mark.parametrize(
+    ("relays", "desired", "more"),
+    [
+        ([_old(0)], 1, 1),
+        ([_old(0), _not_ready(1)], 1, 1),
+        ([_old(0), relay(1)], 1, 0),
+        ([_old(0), _old(1)], 1, 1),
+        ([_old(0), _old(1)], 2, 0),
+        ([relay(0)], 1, 0),
+        ([_old(0, ready=False)], 1, 0),
+        ([_old(0, paused=True)], 1, 0),
+        ([replace(_old(0), wish=Wish.DRAIN)], 1, 0),
+        ([replace(_old(0), claim=Claim(leaving=True)), relay(1)], 1, 0),
+        ([_old(0)], 0, 0),
+        ([], 1, 0),
+    ],
+)
+def test_where_one_relay_is_all_there_is_another_comes_before_it_is_changed(
+    relays: list[Relay], desired: int, more: int
+) -> None:
+    assert surge(relays, desired=desired) == more
+
+
+def test_a_new_relay_that_is_ejected_is_no_reason_for_the_old_one_to_go() -> None:
+    assert surge([_old(0), relay(1)], desired=1, away=["outbound-relay-1"]) == 1
+
+
+@given(st.lists(_ANY, unique_by=lambda item: item.number, max_size=4), st.integers(1, 4), st.booleans())
+def test_whatever_is_seen_a_change_leaves_somebody_who_serves(
+    relays: list[Relay], desired: int, chosen: bool
+) -> None:
+    """Of a pool of one relay also if that was chosen to go before, when its successor served."""
+    relays = [
+        replace(item, paused=False) for item in relays
+    ]  # one that may not be touched may be all that is left
+    marked = {item.name for item in relays if item.deployment and item.deployment.outdated}
+    kept = marked if chosen and desired == 1 and len(relays) <= 2 else ()
+    size = scale(desired=desired + surge(relays, desired=desired), relays=relays, marked=kept)
+    restarted = may_restart(relays, leaving=size.leaving, starting=bool(size.new))
+    serving = {item.name for item in relays if item.ready}
+    assert serving - size.leaving - restarted or not serving

@@ -9,7 +9,7 @@ from smtpfleet.api.reasons import RelayState
 from smtpfleet.api.status import RelayEntry, SmtpPoolStatus
 from smtpfleet.domain.facts import Claim, Relay, Wish
 from smtpfleet.domain.scaling import marked_before, scale
-from tests.unit.domain.samples import pod, queue, relay, report
+from tests.unit.domain.samples import SETTLED, pod, queue, relay, report
 
 
 def _names(*numbers: int) -> frozenset[str]:
@@ -78,6 +78,13 @@ def test_with_equal_queues_the_highest_number_goes() -> None:
 def test_a_relay_that_is_not_ready_goes_before_one_that_serves() -> None:
     broken = relay(0, pods=(pod("outbound-relay-0", ready=False),))
     assert scale(desired=1, relays=[broken, relay(1)], marked=()).surplus == _names(0)
+
+
+def test_a_relay_with_an_earlier_template_goes_whatever_it_holds_but_after_one_that_is_not_ready() -> None:
+    outdated = replace(_with_queue(0, 50), deployment=replace(SETTLED, outdated=True))
+    assert scale(desired=1, relays=[outdated, relay(1)], marked=()).surplus == _names(0)
+    broken = relay(1, pods=(pod("outbound-relay-1", ready=False),))
+    assert scale(desired=1, relays=[outdated, broken], marked=()).surplus == _names(1)
 
 
 def test_a_relay_that_was_drained_by_hand_goes_first() -> None:

@@ -155,6 +155,14 @@ def test_a_stranded_relay_makes_the_queues_unhealthy() -> None:
     assert _told(stranded, ConditionType.QUEUE_HEALTHY) == ("False", "QueueKept")
 
 
+def test_a_volume_that_is_nearly_full_makes_the_queues_unhealthy_and_costs_no_weight() -> None:
+    seen = pool([relay(0), relay(1, agent=report("outbound-relay-1", storage_low=True))])
+    assert _told(seen, ConditionType.QUEUE_HEALTHY) == ("False", "StorageLow")
+    entry = _entry(seen, 1)
+    assert (entry.state, entry.reason, entry.weight) == (RelayState.SERVING, "StorageLow", 100)
+    assert [note.reason for note in notes(status_of(pool(WELL)), status_of(seen))] == ["StorageLow"]
+
+
 def test_a_paused_pool_says_so_and_shows_the_table_that_is_in_force() -> None:
     before = table(pool(WELL), "outbound-relay-1")
     seen = pool(WELL, paused=True, table=before)
@@ -272,14 +280,14 @@ HANDS_OVER = HandOffStatus(stage=HandOffStage.HANDING_OFF)
 BLOCKED = HandOffStatus(stage=HandOffStage.BLOCKED, why="no sibling takes mail")
 
 
-def _leaving(hand_off: HandOffStatus | None, **fields: Any) -> Pool:
+def _leaving(hand_off: HandOffStatus | None, *, left: int = 5, **fields: Any) -> Pool:
     """A pool of which relay 1 leaves with mail, under the table that says so."""
     revision = table(pool(WELL, replicas=1), "outbound-relay-1").revision
     agent = report(
         "outbound-relay-1",
         intake=Intake.CLOSED,
         table_revision=revision,
-        queue=queue(deferred=5),
+        queue=queue(deferred=left),
         hand_off=hand_off,
     )
     live = table(pool(WELL, replicas=1), "outbound-relay-1")
@@ -314,3 +322,10 @@ def test_that_a_queue_is_handed_over_and_that_it_cannot_be_is_told_once() -> Non
     assert [note.reason for note in notes(giving, blocked)] == ["HandOffBlocked"]
     assert not notes(blocked, blocked)
     assert not notes(giving, giving)
+
+
+def test_a_hand_off_that_ends_between_two_looks_is_told_when_the_relay_is_removed() -> None:
+    before, after = status_of(_leaving(None)), status_of(_leaving(HANDS_OVER, left=0))
+    assert [note.reason for note in notes(before, after)] == ["HandingOff"]
+    for by_itself in (None, BLOCKED):  # what it delivered itself went to nobody else
+        assert not notes(before, status_of(_leaving(by_itself, left=0)))
