@@ -113,11 +113,10 @@ class _View:
         return self.old is not None and self.old.state is RelayState.EJECTED
 
     @property
-    def flaps(self) -> bool:
-        """Whether its pod, which nobody ends, comes and goes."""
-        pod, paused = self.relay.pod, self.relay.paused
-        ended = pod is None or pod.leaving or self.leaves
-        return was_back(self.old) and not (self.ready or ended or paused)
+    def absent(self) -> bool:
+        """Whether its pod is there, ended by nobody, and not ready."""
+        pod = self.relay.pod
+        return not self.ready and pod is not None and not pod.leaving
 
     @property
     def fails(self) -> bool:
@@ -254,7 +253,7 @@ class _Judgement:
     def _may_eject(self, view: _View) -> bool | None:
         """Whether a bad relay may be ejected now; None: that cannot be said yet."""
         if not view.ready:
-            return view.flaps and not self._pool.paused and self._can_be_spared(view)
+            return self._comes_and_goes(view) and self._can_be_spared(view)
         row = view.row()
         compared = view.passive is not None and view.passive.fatal
         if view.factor != FATAL or view.out or (len(row) < self._rules.unhealthy and not compared):
@@ -270,6 +269,11 @@ class _Judgement:
         # One of which nothing is heard for longer is told of by the condition; a probe of it nudges the pool.
         self._waits = self._waits or all((other.relay.unprobed_s or 0.0) <= self._stale_s for other in late)
         return None
+
+    def _comes_and_goes(self, view: _View) -> bool:
+        """Whether it is away again, soon after it was back, and nobody wants it so."""
+        wanted = view.leaves or self._pool.paused or view.relay.paused
+        return view.absent and not wanted and was_back(view.old, self._rules, self._now)
 
     def _can_be_spared(self, view: _View) -> bool:
         """Whether neither ``maxEjectedPercent`` nor the load is against it."""

@@ -170,8 +170,7 @@ def _outage(old: Standing | None, after: Standing, seen: Sight, rules: Rules, no
     if after.state is RelayState.EJECTED or not seen.ready:
         served = old is not None and (old.state in SERVED or old.state is RelayState.EJECTED)
         return before or (Outage(now) if served else None)
-    served_long = not after.ejections and now - after.since >= timedelta(seconds=rules.out_s(1))
-    return None if served_long else before
+    return None if not after.ejections and _served(after, rules, now) else before
 
 
 def _step(old: Standing | None, seen: Sight, rules: Rules, now: datetime) -> Standing:
@@ -201,7 +200,7 @@ def transition(old: Standing | None, seen: Sight, rules: Rules, now: datetime) -
             RelayState.EJECTED if out or not seen.ready or seen.factor == FATAL else _returning(seen, rules)
         )
     if not seen.ready:
-        return RelayState.EJECTED if seen.may_eject and was_back(old) else seen.absent[0]
+        return RelayState.EJECTED if seen.may_eject and was_back(old, rules, now) else seen.absent[0]
     if seen.factor == FATAL and before in SERVED:
         return RelayState.EJECTED if seen.may_eject else before
     was_ejected = before in _WANTED_OUT and old is not None and _row(old, rules, now) > 0
@@ -214,14 +213,16 @@ def transition(old: Standing | None, seen: Sight, rules: Rules, now: datetime) -
     return _by_factor(seen)
 
 
-def was_back(old: Standing | None) -> bool:
+def was_back(old: Standing | None, rules: Rules, now: datetime) -> bool:
     """Whether it got mail again, but not for long enough to end its outage: if it is away now, it comes and goes."""
-    return (
-        old is not None
-        and old.outage is not None
-        and old.state in SERVED
-        and old.reason is not Reason.POD_NOT_READY
-    )
+    if old is None or old.outage is None or old.state not in SERVED or old.reason is Reason.POD_NOT_READY:
+        return False
+    return _row(old, rules, now) > 0 or not _served(old, rules, now)
+
+
+def _served(standing: Standing, rules: Rules, now: datetime) -> bool:
+    """Whether it has served for long enough since its state changed last."""
+    return now - standing.since >= timedelta(seconds=rules.out_s(1))
 
 
 def _returning(seen: Sight, rules: Rules) -> RelayState:

@@ -120,7 +120,8 @@ def test_a_relay_whose_pod_is_away_again_within_one_outage_is_ejected_if_its_sib
             continue
         old = standing(before, age_s=age_s, ejections=ejections, outage=Outage(NOW - timedelta(seconds=99)))
         new = step(old, sight, RULES, NOW)
-        assert (new.state is RelayState.EJECTED) == (before in SERVED and sight.may_eject)
+        lately = age_s < RULES.out_s(1) or ejections > 0
+        assert (new.state is RelayState.EJECTED) == (before in SERVED and sight.may_eject and lately)
         assert new.outage == old.outage
         if new.state is RelayState.EJECTED:
             found = Reason.SENDER_REFUSED if sight.factor == FATAL else Reason.POD_FLAPS

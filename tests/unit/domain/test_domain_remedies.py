@@ -140,6 +140,16 @@ def test_one_absence_ejects_nobody_and_neither_do_restarts_that_were_asked_for()
         assert fleet.entry(1).ejections == 0
 
 
+def test_an_operator_that_was_away_meanwhile_does_not_take_two_absences_for_one_outage() -> None:
+    fleet = well(health=AFTER)
+    fleet.unready(1)
+    fleet.run(5)
+    fleet.set(1)
+    fleet.now_s += 600
+    fleet.unready(1)
+    assert (fleet.states()[1], fleet.entry(1).ejections) == ("Degraded", 0)
+
+
 def test_of_two_of_three_that_come_and_go_only_as_many_are_ejected_as_may_be_out() -> None:
     fleet = well(health={"replaceAfter": "10m"})
     for _ in range(4):
