@@ -28,6 +28,8 @@ RATE = 20
 WAITING = 120
 """Messages of which the relay that is cut off has about half."""
 MINUTE_S = 60
+CONCURRENCY = 20
+"""Deliveries at a time to the receiver, and so the most that a cut can repeat."""
 SOON_S = 45
 """What waited on the node arrives in some seconds. Had it to wait until Postfix tries a next hop again that it takes
 for dead, or a message that failed twice, it would take a minute at least."""
@@ -136,14 +138,16 @@ def test_what_waited_on_a_node_that_was_cut_off_for_a_minute_is_delivered_at_onc
     arrivals = stage.arrivals()
     late = [arrival.time - connected_at for arrival in arrivals if arrival.id in {a.id for a in inside}]
     (impact,) = impacts(outside, [Fault(name="cut", time=cut_at)])
+    verdict = check([*outside, *inside], stage.wait_drained([*outside, *inside]))
     logger.info(
         "%d messages waited there, the last arrived %.1f s after the return; errors of %d others: %s, the last %s s"
-        " after the cut; longest gap %s",
+        " after the cut; longest gap %s; %d copies",
         len(late), max(late), len(outside), dict(reasons(outside)), impact.last_error_s, longest_gap(outside),
+        verdict.extra_copies,
     )  # fmt: skip
     assert min(late) > 0
-    verdict = check([*outside, *inside], stage.wait_drained([*outside, *inside]))
     assert verdict.ok, f"lost {verdict.lost[:5]}, unexpected {verdict.unexpected[:5]}"
+    assert verdict.extra_copies <= CONCURRENCY
     assert "Replacing" not in {reason for _, reason in relays.events(stage, victim.relay)}
 
 
