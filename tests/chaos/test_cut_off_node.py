@@ -30,7 +30,7 @@ WAITING = 120
 MINUTE_S = 60
 CONCURRENCY = 20
 """Deliveries at a time to the receiver, and so the most that a cut can repeat."""
-SOON_S = 45
+SOON_S = 30
 """What waited on the node arrives in some seconds. Had it to wait until Postfix tries a next hop again that it takes
 for dead, or a message that failed twice, it would take a minute at least."""
 HEALTH = {
