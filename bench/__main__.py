@@ -73,7 +73,7 @@ def _report(title: str, series: list[Series], **parameters: object) -> Report:
 
 def _failover(local: Local, runs: int) -> Report:
     with _stage(local) as stage:
-        stage.pool(replicas=RELAYS)
+        stage.pool(replicas=RELAYS, health=failover.HEALTH)
         results = failover.alternate(stage, (failover.NO_FAULT, *failover.CASES), runs=runs, relays=RELAYS)
         results += failover.without_operator(stage, runs=runs, relays=RELAYS)
     return _faults("Failover: what a fault costs clients", results, load=(failover.RATE, failover.COUNT))

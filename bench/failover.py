@@ -24,6 +24,8 @@ FAULT_AT_S: Final = 3.0
 HANG_S: Final = 4.0
 LATE_S: Final = 1.0
 """So long a busy node may leave a balancer without processor time, and no check of it calls a relay down."""
+HEALTH: Final = {"maxEjectedPercent": 0}
+"""Of the pools: faults follow each other so soon that the operator would eject the relay that they befall."""
 OPERATOR_NAMESPACE: Final = "smtpfleet-system"
 
 

@@ -39,7 +39,7 @@ def run_inside(
     done = subprocess.run(
         kube.inside(command),
         cwd=ROOT,
-        env={**kube.environment, **({"IN_CLUSTER_FROM": source} if source else {})},
+        env=_environment(kube, source),
         input=said,
         capture_output=True,
         text=True,
@@ -49,6 +49,10 @@ def run_inside(
     if done.returncode:
         raise LoadError(f"{' '.join(command)} failed: {done.stderr}")
     return done.stdout
+
+
+def _environment(kube: Kube, source: str) -> dict[str, str]:
+    return {**kube.environment, **({"IN_CLUSTER_FROM": source} if source else {})}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +75,8 @@ class Load:
     began: float
 
     @classmethod
-    def start(cls, kube: Kube, shape: Shape) -> Self:
-        """Start the generator."""
+    def start(cls, kube: Kube, shape: Shape, *, source: str = "") -> Self:
+        """Start the generator; ``source`` as for :func:`run_inside`."""
         directory = tempfile.TemporaryDirectory(prefix="smtpfleet-load-")
         command = [
             sys.executable, "-m", "mailcheck", "generate",
@@ -84,7 +88,12 @@ class Load:
             *shape.flags,
         ]  # fmt: skip
         process = subprocess.Popen(
-            kube.inside(command), cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            kube.inside(command),
+            cwd=ROOT,
+            env=_environment(kube, source),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         return cls(process=process, directory=directory, began=time.time())
 

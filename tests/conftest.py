@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["SMTPFLEET_CHAOS_SEED"] = str(config.option.chaos_seed)
     config.addinivalue_line(
         "markers",
-        "thorough(why): only for `make test-all`: it takes long, and a shorter test shows most of it",
+        "thorough(why): it takes long, and a shorter test shows most of it: for `make test-all`, and `make chaos`",
     )
 
 
@@ -65,19 +65,17 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A short run takes some fault tests, chosen by the seed, and leaves out what a shorter test shows as well."""
-    all_chaos = config.option.chaos == "all"
     chaos = [item for item in items if item.nodeid.startswith("tests/chaos/")]
+    every_fault, thorough = config.option.chaos == "all", config.option.thorough
     left_out = [
         item
         for item in items
-        if item.get_closest_marker("thorough")
-        and not config.option.thorough
-        and not (all_chaos and item in chaos)
+        if item.get_closest_marker("thorough") and not thorough and not (every_fault and item in chaos)
     ]
-    if not all_chaos:
-        short = [item for item in chaos if item not in left_out]
-        chosen = _of_every_file(short, random.Random(config.option.chaos_seed))
-        left_out += [item for item in short if item not in chosen]
+    chaos = [item for item in chaos if item not in left_out]
+    if not every_fault and len(chaos) > _SHORT_CHAOS:
+        chosen = _of_every_file(chaos, random.Random(config.option.chaos_seed))
+        left_out += [item for item in chaos if item not in chosen]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
 

@@ -1,4 +1,4 @@
-"""A node is cut off for longer than ``replaceAfter``: its relay is replaced, and gives its queue up on return.
+"""A node is cut off: for a minute, and for so long that its relay is replaced and gives its queue up on return.
 
 Judged by accounting; the times that it takes are logged (``--log-cli-level=INFO``).
 """
@@ -12,11 +12,13 @@ import pytest
 
 from mailcheck.checker import check
 from mailcheck.model import Attempt
+from mailcheck.timeline import Fault, impacts, longest_gap, reasons
 from scenario.cluster import Local
 from scenario.kube import wait_until
 from scenario.load import Load, Shape, run
 from scenario.stage import Pod, Stage
 from testbed.handle import ClusterHandle
+from tests.cluster import relays
 from tests.cluster.operators import Space
 
 logger = logging.getLogger(__name__)
@@ -25,6 +27,12 @@ RELAYS = 2
 RATE = 20
 WAITING = 120
 """Messages of which the relay that is cut off has about half."""
+MINUTE_S = 60
+CONCURRENCY = 20
+"""Deliveries at a time to the receiver, and so the most that a cut can repeat."""
+SOON_S = 30
+"""What waited on the node arrives in some seconds. Had it to wait until Postfix tries a next hop again that it takes
+for dead, or a message that failed twice, it would take a minute at least."""
 HEALTH = {
     "interval": "3s",
     "timeout": "2s",
@@ -69,6 +77,17 @@ def _stranded(stage: Stage, relay: str) -> str:
     return "" if fits else f"{entries}"
 
 
+def _goes_on_without_its_operator(stage: Stage, relay: str) -> None:
+    """One that is killed changes nothing of a relay that is stranded."""
+    before = Space(stage.kube, stage.namespace).entries()[relay]
+    holder = relays.kill_the_leader(stage)
+    wait_until(lambda: relays.another_leads(stage, holder), timeout_s=60)
+    time.sleep(5)  # more than an interval
+    after = Space(stage.kube, stage.namespace).entries()
+    assert after[relay] == before
+    assert len(after) == RELAYS + 1
+
+
 def _missing(stage: Stage, attempts: list[Attempt]) -> str:
     arrived = {arrival.id for arrival in stage.arrivals()}
     missing = sum(attempt.acknowledged and attempt.id not in arrived for attempt in attempts)
@@ -78,6 +97,58 @@ def _missing(stage: Stage, attempts: list[Attempt]) -> str:
 def _gone(stage: Stage, relay: str) -> str:
     space = Space(stage.kube, stage.namespace)
     return "" if relay not in space.names("persistentvolumeclaims") else f"{space.entries()}"
+
+
+def _of_the_minute(
+    stage: Stage, cluster: ClusterHandle, victim: Pod
+) -> tuple[list[Attempt], list[Attempt], float, float]:
+    """Cut the node off for a minute, with clients on both sides; their messages, and when it began and ended.
+
+    Those on the node hand in mail for half of it, to the balancer that is there, and it cannot be delivered.
+    """
+    at_home, outside = (
+        next(pod for pod in stage.pods("balancer") if (pod.node == victim.node) is inside)
+        for inside in (True, False)
+    )
+    shape = Shape(target=f"{outside.address}:2525", rate=RATE, count=RATE * (MINUTE_S + 20))
+    load = Load.start(stage.kube, shape)
+    try:
+        time.sleep(5)
+        cluster.node("cut", victim.node)
+        cut_at = time.time()
+        shape = Shape(target=f"{at_home.address}:2525", rate=RATE, count=RATE * MINUTE_S // 2)
+        inside = Load.start(stage.kube, shape, source=victim.node).finish()
+        time.sleep(max(0.0, cut_at + MINUTE_S - time.time()))
+    finally:
+        cluster.node("connect", victim.node)
+        connected_at = time.time()
+        attempts = load.finish()
+    return attempts, inside, cut_at, connected_at
+
+
+def test_what_waited_on_a_node_that_was_cut_off_for_a_minute_is_delivered_at_once(
+    stage: Stage, cluster: ClusterHandle
+) -> None:
+    """Although Postfix there takes the next hop for dead, and lets mail sleep that has failed."""
+    wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
+    victim = _elsewhere(stage.pods("relay"), _node_of_sink(stage))
+    outside, inside, cut_at, connected_at = _of_the_minute(stage, cluster, victim)
+    assert sum(attempt.acknowledged for attempt in inside) > len(inside) * 0.9, dict(reasons(inside))
+    wait_until(lambda: _missing(stage, [*outside, *inside]), timeout_s=SOON_S)
+    arrivals = stage.arrivals()
+    late = [arrival.time - connected_at for arrival in arrivals if arrival.id in {a.id for a in inside}]
+    (impact,) = impacts(outside, [Fault(name="cut", time=cut_at)])
+    verdict = check([*outside, *inside], stage.wait_drained([*outside, *inside]))
+    logger.info(
+        "%d messages waited there, the last arrived %.1f s after the return; errors of %d others: %s, the last %s s"
+        " after the cut; longest gap %s; %d copies",
+        len(late), max(late), len(outside), dict(reasons(outside)), impact.last_error_s, longest_gap(outside),
+        verdict.extra_copies,
+    )  # fmt: skip
+    assert min(late) > 0
+    assert verdict.ok, f"lost {verdict.lost[:5]}, unexpected {verdict.unexpected[:5]}"
+    assert verdict.extra_copies <= CONCURRENCY
+    assert "Replacing" not in {reason for _, reason in relays.events(stage, victim.relay)}
 
 
 @pytest.mark.thorough(
@@ -105,6 +176,7 @@ def test_a_relay_of_a_node_that_is_cut_off_is_replaced_and_hands_its_queue_over_
         assert Space(stage.kube, stage.namespace).condition("QueueHealthy")["reason"] == "QueueKept"
         assert Space(stage.kube, stage.namespace).condition("Available")["status"] == "True"
         assert _gone(stage, victim.relay) != ""
+        _goes_on_without_its_operator(stage, victim.relay)
     finally:
         attempts = load.finish()
         stage.sink_mode(mode="accept")

@@ -14,12 +14,15 @@ from mailcheck.model import Attempt
 from mailcheck.timeline import reasons
 from scenario.accounts import of_this_run
 from scenario.cluster import OPERATOR_NAMESPACE, Local
+from scenario.kube import wait_until
 from scenario.load import Shape, Step, run
 from scenario.stage import Stage
 from testbed.handle import ClusterHandle
+from tests.cluster import relays
 
 RELAYS = 3
 SECONDS = 10
+OUTAGE_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,7 @@ def stage(local: Local) -> Iterator[Stage]:
     with Stage(
         kube=local.kube, namespace=f"chaos-{uuid4().hex[:6]}", sink_image=local.images["sink"]
     ) as stage:
-        stage.pool(replicas=RELAYS)
+        stage.pool(replicas=RELAYS, health=failover.HEALTH)
         yield stage
 
 
@@ -71,11 +74,22 @@ def test_nothing_is_lost_when_a_relay_is_killed_while_no_operator_runs(
         stage.kube.run(*scale, "--replicas=2")
 
 
-def test_mail_flows_while_the_api_server_is_stopped(
-    stage: Stage, earlier: list[Attempt], cluster: ClusterHandle, rate: int
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        SECONDS,
+        pytest.param(
+            OUTAGE_S,
+            marks=pytest.mark.thorough("ten seconds show that mail flows, test_operator_process.py the rest"),
+        ),
+    ],
+)
+def test_mail_flows_while_the_api_server_is_stopped_and_the_operator_goes_on_afterwards(
+    stage: Stage, earlier: list[Attempt], cluster: ClusterHandle, rate: int, seconds: int
 ) -> None:
     failover.settle(stage, relays=RELAYS)
-    shape = Shape(target=f"{stage.address()}:25", rate=rate, count=rate * SECONDS)
+    shape = Shape(target=f"{stage.address()}:25", rate=rate, count=rate * seconds)
+    before = _operators(stage)
     cluster.api_server("pause")
     try:
         attempts, _ = run(stage.kube, shape)
@@ -83,6 +97,34 @@ def test_mail_flows_while_the_api_server_is_stopped(
         cluster.api_server("resume")
     assert dict(reasons(attempts)) == {}
     failover.settle(stage, relays=RELAYS)
+    _carries_out(stage, weight=70)
+    _carries_out(stage, weight=100)
+    assert _operators(stage) == before
     arrivals = of_this_run(stage.wait_drained(attempts), earlier)
     earlier.extend(attempts)
     assert check(attempts, arrivals).ok
+
+
+def _operators(stage: Stage) -> set[tuple[str, int]]:
+    """The operator's pods, and how often each of their containers was restarted."""
+    pods = stage.kube.items("pods", "-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/component=operator")
+    return {
+        (pod["metadata"]["uid"], container["restartCount"])
+        for pod in pods
+        for container in pod["status"]["containerStatuses"]
+    }
+
+
+def _carries_out(stage: Stage, *, weight: int) -> None:
+    """A bound that a person sets to a relay's weight reaches the routing table."""
+    relay = stage.pods("relay")[0].relay
+    stage.kube.run(
+        "annotate", "deployment", relay, "-n", stage.namespace, "--overwrite",
+        f"smtpfleet.io/weight={weight}",
+    )  # fmt: skip
+
+    def seen() -> str:
+        found = relays.weights(stage)
+        return "" if found[relay] == weight else f"{found}"
+
+    wait_until(seen, timeout_s=60)

@@ -6,6 +6,7 @@ What acknowledged mail is owed is insisted on in each.
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -14,7 +15,9 @@ from bench import failover
 from mailcheck.model import Attempt
 from scenario.cluster import Local
 from scenario.kube import wait_until
-from scenario.stage import Stage
+from scenario.stage import CLUSTER_NETWORKS, Stage
+from smtpfleet.controller.selfsigned import LIFE, make
+from smtpfleet.resources.certificate import Pair
 from tests.cluster import relays
 
 RELAYS = 3
@@ -40,6 +43,11 @@ class Broken:
     errors_at_most: float
 
 
+EXPIRED = "/tmp/expired.pem"
+"""In a relay: key and certificate."""
+SECRET = "relay-cert"
+LEFT_S = 75
+"""Of the life of a certificate that expires while it is served: time enough to be served by all relays."""
 BROKEN = (
     Broken(
         name="421 to everybody",
@@ -65,6 +73,14 @@ BROKEN = (
         says="answer to MAIL: 550 5.7.1",
         errors_at_most=0.0,
     ),
+    Broken(
+        name="expired certificate",
+        parameter="smtpd_tls_chain_files",
+        value=EXPIRED,
+        reason="CertificateExpired",
+        says="serves a certificate that expired, ",
+        errors_at_most=0.0,
+    ),
 )
 
 
@@ -87,9 +103,13 @@ def test_a_relay_that_answers_wrong_is_ejected_for_it_and_comes_back(
 ) -> None:
     wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=90)
     victim = sorted(relays.entries(stage))[1]
+    pair = _pair(timedelta(days=-1))
+    relays.execute(
+        stage, victim, "sh", "-c", f"cat >{EXPIRED} <<E\n{pair.key.decode()}{pair.certificate.decode()}E"
+    )
     with relays.under_load(stage, earlier, seconds=30, rate=rate, errors_at_most=broken.errors_at_most):
         before = relays.execute(stage, victim, "postconf", "-h", broken.parameter).strip()
-        _set(stage, victim, broken.parameter, broken.value)
+        relays.configure(stage, victim, broken.parameter, broken.value)
         try:
             wait_until(lambda: relays.in_state(stage, victim, "Ejected"), timeout_s=40)
             out = relays.entries(stage)[victim]
@@ -97,14 +117,49 @@ def test_a_relay_that_answers_wrong_is_ejected_for_it_and_comes_back(
             others = {e["state"] for name, e in relays.entries(stage).items() if name != victim}
             assert others == {"Serving"}
         finally:
-            _set(stage, victim, broken.parameter, before)
+            relays.configure(stage, victim, broken.parameter, before)
         wait_until(lambda: relays.in_state(stage, victim, "Serving"), timeout_s=60)
 
 
-def _set(stage: Stage, relay: str, parameter: str, value: str) -> None:
-    """In one relay alone, and only until its agent writes the configuration anew."""
-    relays.execute(stage, relay, "postconf", "-e", f"{parameter}={value}")
-    relays.execute(stage, relay, "postfix", "reload")
+def _pair(left: timedelta) -> Pair:
+    """With so much of its life left."""
+    return make(["relay.example.com"], now=datetime.now(UTC) - LIFE + left)
+
+
+def _apply(stage: Stage, **tls: str) -> None:
+    submission = {"trustedNetworks": list(CLUSTER_NETWORKS), "tls": tls}
+    stage.apply_pool(replicas=RELAYS, health=relays.HEALTH, submission=submission)
+
+
+def _store(stage: Stage, pair: Pair) -> None:
+    stage.apply_secret(SECRET, {"tls.crt": pair.certificate, "tls.key": pair.key}, kind="kubernetes.io/tls")
+
+
+@pytest.mark.thorough("test_domain_assessment.py has every number of relays that fail")
+def test_a_certificate_that_expires_on_all_relays_is_told_of_each_and_ejects_none(
+    stage: Stage, earlier: list[Attempt], rate: int
+) -> None:
+    wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=90)
+    _store(stage, _pair(timedelta(seconds=LEFT_S)))
+    _apply(stage, secretName=SECRET)
+    try:
+        wait_until(lambda: relays.all_are(stage, "Serving", "CertificateExpiresSoon"), timeout_s=LEFT_S)
+        assert relays.condition(stage, "CertificateValid")["reason"] == "CertificateExpiresSoon"
+        with relays.under_load(stage, earlier, seconds=LEFT_S, rate=rate, errors_at_most=0.0):
+            wait_until(lambda: relays.all_are(stage, "Serving", "CertificateExpired"), timeout_s=LEFT_S + 30)
+            told = relays.condition(stage, "CertificateValid")
+            assert (told["status"], told["reason"]) == ("False", "CertificateExpired")
+            told = relays.condition(stage, "ProbesHealthy")
+            assert (told["status"], told["reason"]) == ("False", "TooManyUnhealthy")
+            assert "CertificateExpired: serves a certificate that expired" in told["message"]
+            assert set(relays.weights(stage).values()) == {100}
+            assert relays.condition(stage, "Ready")["status"] == "True"
+            _store(stage, _pair(timedelta(days=300)))
+            wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
+            assert relays.condition(stage, "CertificateValid")["status"] == "True"
+            assert not any(entry["ejections"] for entry in relays.entries(stage).values())
+    finally:
+        _apply(stage)
 
 
 def test_postfix_alone_is_killed_and_runs_again(stage: Stage, earlier: list[Attempt], rate: int) -> None:

@@ -28,6 +28,16 @@ HEALTH = {
 """Short times, but none that a busy machine exceeds. A probe takes 2 s in one of the tests."""
 
 
+_BREAK = """
+set -- smtpd_client_restrictions=defer
+rm -f /tmp/mended
+while sleep 1 && [ ! -e /tmp/mended ]; do
+  [ "$(postconf -h smtpd_client_restrictions)" = defer ] || { postconf -e "$1"; postfix reload; }
+done
+"""
+"""Refuses all mail, also after the agent has written the configuration anew."""
+
+
 @contextmanager
 def under_load(
     stage: Stage, earlier: list[Attempt], *, seconds: float, rate: int, errors_at_most: float = 0.02
@@ -104,6 +114,38 @@ def execute(stage: Stage, relay: str, *command: str) -> str:
     """Run a program in a relay's container; returns what it printed."""
     pod = next(pod for pod in stage.pods("relay") if pod.relay == relay)
     return stage.kube.run("exec", "-n", stage.namespace, pod.name, "--", *command)
+
+
+def configure(stage: Stage, relay: str, parameter: str, value: str) -> None:
+    """Set a parameter of one relay's Postfix alone; it holds until its agent writes the configuration anew."""
+    execute(stage, relay, "postconf", "-e", f"{parameter}={value}")
+    execute(stage, relay, "postfix", "reload")
+
+
+def break_for_good(stage: Stage, relay: str) -> None:
+    """Let a relay refuse all mail until :func:`mend`, or until its pod ends."""
+    execute(stage, relay, "sh", "-c", f"({_BREAK}) >/dev/null 2>&1 &")
+
+
+def mend(stage: Stage, relay: str) -> None:
+    """Undo :func:`break_for_good`."""
+    execute(stage, relay, "sh", "-c", "touch /tmp/mended; sleep 2")
+    execute(stage, relay, "postconf", "-X", "smtpd_client_restrictions")
+    execute(stage, relay, "postfix", "reload")
+
+
+def restarted(stage: Stage, relay: str, before: str) -> str:
+    """Empty once another pod of the relay than the one of this uid is ready."""
+    pods = [pod for pod in stage.pods("relay") if pod.relay == relay]
+    entry = entries(stage).get(relay, {})
+    return "" if any(pod.ready and pod.uid != before for pod in pods) else f"{pods} {entry}"
+
+
+def replaced(stage: Stage, relay: str, count: int) -> str:
+    """Empty once the relay is gone with its claim, and so many others serve."""
+    claims, found = Space(stage.kube, stage.namespace).names("persistentvolumeclaims"), entries(stage)
+    ready = condition(stage, "Ready")["status"] == "True"
+    return "" if relay not in claims and len(found) == count and ready else f"{claims} {found}"
 
 
 def signal_program(stage: Stage, relay: str, program: str, number: signal.Signals) -> int:

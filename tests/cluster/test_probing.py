@@ -19,7 +19,6 @@ from smtpfleet.api.names import QUEUE_VOLUME_DIRECTORY
 from testbed.handle import ClusterHandle
 from testbed.volume_provisioner import SIZED_CLASS
 from tests.cluster import relays
-from tests.cluster.operators import Space
 
 RELAYS = 3
 RATE = 30
@@ -205,38 +204,10 @@ def test_a_receiver_that_refuses_all_is_told_of_and_one_relay_that_it_refuses_al
             relays.execute(stage, pod.relay, "postqueue", "-f")
 
 
-_BREAK = """
-set -- smtpd_client_restrictions=defer
-while sleep 1; do
-  [ "$(postconf -h smtpd_client_restrictions)" = defer ] || { postconf -e "$1"; postfix reload; }
-done
-"""
-"""Refuses all mail, also after the agent has written the configuration anew."""
-
-
-def _break(stage: Stage, relay: str) -> None:
-    relays.execute(stage, relay, "sh", "-c", f"({_BREAK}) >/dev/null 2>&1 &")
-
-
 def _waits(stage: Stage, relay: str) -> str:
     pod = next(pod for pod in stage.pods("relay") if pod.relay == relay)
     queue = stage.relay_status(pod.name)["queue"]
     return "" if queue["deferred"] and not queue["active"] + queue["incoming"] else f"{queue}"
-
-
-def _restarted(stage: Stage, relay: str, before: str) -> str:
-    """Empty once another pod of the relay is ready."""
-    pods = [pod for pod in stage.pods("relay") if pod.relay == relay]
-    entry = relays.entries(stage).get(relay, {})
-    return "" if any(pod.ready and pod.name != before for pod in pods) else f"{pods} {entry}"
-
-
-def _replaced(stage: Stage, relay: str) -> str:
-    """Empty once the relay is gone with its claim, and as many as before serve."""
-    claims = Space(stage.kube, stage.namespace).names("persistentvolumeclaims")
-    entries = relays.entries(stage)
-    fits = relay not in claims and len(entries) == RELAYS
-    return "" if fits and relays.condition(stage, "Ready")["status"] == "True" else f"{claims} {entries}"
 
 
 def test_a_relay_that_stays_bad_is_restarted_and_then_replaced_and_its_queue_handed_over(
@@ -249,15 +220,15 @@ def test_a_relay_that_stays_bad_is_restarted_and_then_replaced_and_its_queue_han
     stage.sink_mode(mode="tempfail", client=pod.address)
     waiting, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=RATE, count=RATE))
     wait_until(lambda: _waits(stage, victim), timeout_s=60)
-    _break(stage, victim)
+    relays.break_for_good(stage, victim)
     wait_until(lambda: relays.in_state(stage, victim, "Ejected"), timeout_s=60)
     load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=RATE, count=30 * RATE))
     try:
-        wait_until(lambda: _restarted(stage, victim, pod.name), timeout_s=120)
+        wait_until(lambda: relays.restarted(stage, victim, pod.uid), timeout_s=120)
         stage.sink_mode(mode="accept")
-        _break(stage, victim)
+        relays.break_for_good(stage, victim)
         assert victim in relays.entries(stage)
-        wait_until(lambda: _replaced(stage, victim), timeout_s=180)
+        wait_until(lambda: relays.replaced(stage, victim, RELAYS), timeout_s=180)
     finally:
         attempts = [*waiting, *load.finish()]
     verdict = check(attempts, of_this_run(stage.wait_drained(attempts), earlier))

@@ -111,6 +111,7 @@ class Reason(StrEnum):
     POD_STARTING = "PodStarting"
     POD_READY = "PodReady"
     POD_NOT_READY = "PodNotReady"
+    POD_FLAPS = "PodFlaps"
     POD_UNSCHEDULABLE = "PodUnschedulable"
     POD_MISSING = "PodMissing"
     AGENT_SILENT = "AgentSilent"

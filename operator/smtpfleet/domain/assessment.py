@@ -17,7 +17,7 @@ from smtpfleet.domain import passive, weights
 from smtpfleet.domain.capacity import loads_of, needed
 from smtpfleet.domain.facts import Pod, Pool, ProbeReport, Relay, Wish
 from smtpfleet.domain.findings import FATAL, NOTICE, REASONS, Finding, Seen, Usual, notices, of_probe, silent
-from smtpfleet.domain.health import SERVED, Rules, Sight, Standing, certain, certain_before, step
+from smtpfleet.domain.health import SERVED, Rules, Sight, Standing, certain, certain_before, step, was_back
 from smtpfleet.domain.load import limited_rate
 from smtpfleet.domain.others import OthersMedian
 from smtpfleet.domain.share import Share, follow
@@ -111,6 +111,12 @@ class _View:
     @property
     def out(self) -> bool:
         return self.old is not None and self.old.state is RelayState.EJECTED
+
+    @property
+    def absent(self) -> bool:
+        """Whether its pod is there, ended by nobody, and not ready."""
+        pod = self.relay.pod
+        return not self.ready and pod is not None and not pod.leaving
 
     @property
     def fails(self) -> bool:
@@ -224,7 +230,7 @@ class _Judgement:
         paused = self._pool.paused or view.relay.paused
         if paused and view.ready and old is not None and (old.state in SERVED or view.out):
             return old
-        may_eject = view.factor == FATAL and self._may_eject(view)
+        may_eject = self._may_eject(view)
         # Until the siblings' probes are there, nothing new is said of it.
         known = min(view.before, view.share.percent if view.share else NOTICE)
         factor = known if may_eject is None else view.factor
@@ -246,15 +252,13 @@ class _Judgement:
 
     def _may_eject(self, view: _View) -> bool | None:
         """Whether a bad relay may be ejected now; None: that cannot be said yet."""
+        if not view.ready:
+            return self._comes_and_goes(view) and self._can_be_spared(view)
         row = view.row()
         compared = view.passive is not None and view.passive.fatal
-        if view.out or not view.ready or (len(row) < self._rules.unhealthy and not compared):
+        if view.factor != FATAL or view.out or (len(row) < self._rules.unhealthy and not compared):
             return False
-        allowed = len(self._members) * self._pool.spec.health.max_ejected_percent // 100
-        if len(self._bad) > allowed:
-            return False
-        if self._is_needed(view):
-            self._needed.add(view.relay.name)
+        if not self._can_be_spared(view):
             return False
         if compared:
             return True
@@ -265,6 +269,21 @@ class _Judgement:
         # One of which nothing is heard for longer is told of by the condition; a probe of it nudges the pool.
         self._waits = self._waits or all((other.relay.unprobed_s or 0.0) <= self._stale_s for other in late)
         return None
+
+    def _comes_and_goes(self, view: _View) -> bool:
+        """Whether it is away again, soon after it was back, and nobody wants it so."""
+        wanted = view.leaves or self._pool.paused or view.relay.paused
+        return view.absent and not wanted and was_back(view.old, self._rules, self._now)
+
+    def _can_be_spared(self, view: _View) -> bool:
+        """Whether neither ``maxEjectedPercent`` nor the load is against it."""
+        allowed = len(self._members) * self._pool.spec.health.max_ejected_percent // 100
+        if len(self._bad) > allowed:
+            return False
+        if self._is_needed(view):
+            self._needed.add(view.relay.name)
+            return False
+        return True
 
     def _is_needed(self, view: _View) -> bool:
         """Whether the others could not carry the load; what a relay alters is better not carried at all."""

@@ -1,9 +1,10 @@
 """The health of one relay: a pure state machine over what its probes and its pod show.
 
 Guarantees: only the edges of :data:`EDGES` exist; nothing changes but on as many probes in a row as the thresholds ask
-for; an ejection lasts for its time, which grows with the number of ejections in a row; without any new observation
-everything stays as it is. All that a decision needs later is in the :class:`Standing`, and so in the pool's status: an
-operator that takes over goes on where the last one was.
+for, or with its pod; a relay whose pod comes and goes is ejected as one whose probes fail; an ejection lasts for its
+time, which grows with the number of ejections in a row; without any new observation everything stays as it is. All that
+a decision needs later is in the :class:`Standing`, and so in the pool's status: an operator that takes over goes on
+where the last one was.
 """
 
 from collections.abc import Mapping, Sequence
@@ -169,8 +170,7 @@ def _outage(old: Standing | None, after: Standing, seen: Sight, rules: Rules, no
     if after.state is RelayState.EJECTED or not seen.ready:
         served = old is not None and (old.state in SERVED or old.state is RelayState.EJECTED)
         return before or (Outage(now) if served else None)
-    served_long = not after.ejections and now - after.since >= timedelta(seconds=rules.out_s(1))
-    return None if served_long else before
+    return None if not after.ejections and _served(after, rules, now) else before
 
 
 def _step(old: Standing | None, seen: Sight, rules: Rules, now: datetime) -> Standing:
@@ -200,7 +200,7 @@ def transition(old: Standing | None, seen: Sight, rules: Rules, now: datetime) -
             RelayState.EJECTED if out or not seen.ready or seen.factor == FATAL else _returning(seen, rules)
         )
     if not seen.ready:
-        return seen.absent[0]
+        return RelayState.EJECTED if seen.may_eject and was_back(old, rules, now) else seen.absent[0]
     if seen.factor == FATAL and before in SERVED:
         return RelayState.EJECTED if seen.may_eject else before
     was_ejected = before in _WANTED_OUT and old is not None and _row(old, rules, now) > 0
@@ -211,6 +211,18 @@ def transition(old: Standing | None, seen: Sight, rules: Rules, now: datetime) -
         if now - old.since < timedelta(seconds=rules.slow_start_s):
             return RelayState.SLOW_START
     return _by_factor(seen)
+
+
+def was_back(old: Standing | None, rules: Rules, now: datetime) -> bool:
+    """Whether it got mail again, but not for long enough to end its outage: if it is away now, it comes and goes."""
+    if old is None or old.outage is None or old.state not in SERVED or old.reason is Reason.POD_NOT_READY:
+        return False
+    return _row(old, rules, now) > 0 or not _served(old, rules, now)
+
+
+def _served(standing: Standing, rules: Rules, now: datetime) -> bool:
+    """Whether it has served for long enough since its state changed last."""
+    return now - standing.since >= timedelta(seconds=rules.out_s(1))
 
 
 def _returning(seen: Sight, rules: Rules) -> RelayState:
@@ -235,7 +247,7 @@ def _why(state: RelayState, old: Standing | None, seen: Sight) -> tuple[Reason, 
     found = (seen.finding.reason, seen.finding.message) if seen.finding is not None else None
     if state is RelayState.EJECTED:
         fatal = found if seen.finding is not None and seen.finding.fatal else None
-        return fatal or said or (Reason.POD_NOT_READY, "")
+        return fatal or said or (Reason.POD_FLAPS, "its pod was not ready again soon after it was back")
     if not seen.ready:
         return seen.absent[1], seen.absent[2]
     if seen.factor < NOTICE and (found or said):

@@ -5,19 +5,23 @@ and watch with a field selector, which is what a Role limited to resource names 
 """
 
 import base64
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 WATCH_S: Final = 60
-"""How long one watch lasts. It is also how long a connection that died without a word stays unnoticed."""
+"""How long one watch lasts."""
+_KEEPALIVE: Final = {socket.TCP_KEEPIDLE: 10, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 2}
+"""A watch may be silent for long. So the kernel asks whether the other end is there: after 10 s, then every 5 s, and a
+connection that died without a word is known to be dead after 20 s. An API server that only hangs goes on answering."""
 _SILENCE_S: Final = WATCH_S + 15
 _ANSWER_S: Final = 5.0
 _LINE_LIMIT_BYTES: Final = 4 * 2**20
@@ -100,7 +104,7 @@ class ApiAccess:
         url = f"{self.url}/api/v1/{path}"
         selector = {"fieldSelector": f"metadata.name={name}"}
         try:
-            connector = aiohttp.TCPConnector(ssl=self._tls(), limit=1)
+            connector = aiohttp.TCPConnector(ssl=self._tls(), limit=1, socket_factory=kept_alive)
             async with aiohttp.ClientSession(connector=connector, headers=self._headers()) as session:
                 current = await _list(session, url, selector)
                 yield current.items[0].data if current.items else None
@@ -135,6 +139,16 @@ def in_cluster(
         return None
     bracketed = f"[{host}]" if ":" in host else host
     return ApiAccess(url=f"https://{bracketed}:{port}", token_file=token, ca_file=service_account / "ca.crt")
+
+
+def kept_alive(address: tuple[Any, ...]) -> socket.socket:
+    """A socket for an entry of getaddrinfo(), whose other end the kernel asks now and then whether it is there."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE.items():
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
 
 
 async def _list(session: aiohttp.ClientSession, url: str, parameters: dict[str, str]) -> _List:

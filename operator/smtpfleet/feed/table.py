@@ -82,6 +82,11 @@ class TableFollower:
         """Whether changes arrive from the API server at once (else from the file, up to minutes later)."""
         return self._watch is not None and self._watch.up
 
+    def hurry(self) -> None:
+        """Try to reach the API server now, if it is not being watched."""
+        if self._watch is not None:
+            self._watch.hurry()
+
     async def run(self) -> None:
         """Follow the table for ever. Trouble with network or file is logged and tried again, never raised."""
         async with asyncio.TaskGroup() as group:

@@ -1,7 +1,8 @@
 """Keeps one watch of the API server going, whatever happens to it: what all followers share.
 
 Guarantees: trouble is logged once, kept in ``error`` and tried again for ever, with pauses that grow to ten seconds and
-are spread by jitter; a watch that was up is tried again soon; no content of any object is logged.
+are spread by jitter; a watch that was up is tried again soon, any other when :meth:`Watch.hurry` says so; no content of
+any object is logged.
 """
 
 import asyncio
@@ -41,6 +42,11 @@ class Watch(Generic[Content]):
         self.error = ""
         self.answered = asyncio.Event()
         self._what, self._source, self._jitter = what, source, jitter
+        self._hurried = asyncio.Event()
+
+    def hurry(self) -> None:
+        """End the pause before the next try, if there is one: something speaks for it that it succeeds."""
+        self._hurried.set()
 
     async def run(self, take: Callable[[Content], Awaitable[None]]) -> None:
         """Give each content to ``take``, for ever."""
@@ -55,7 +61,15 @@ class Watch(Generic[Content]):
             except AccessError as error:
                 retry_s = RETRY_FIRST_S if self.up else min(retry_s * 2, RETRY_MOST_S)
                 self._is_down(error)
-            await asyncio.sleep(retry_s * (0.5 + self._jitter() / 2))
+            await self._pause(retry_s * (0.5 + self._jitter() / 2))
+
+    async def _pause(self, seconds: float) -> None:
+        self._hurried.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurried.wait()
+        except TimeoutError:
+            pass
 
     def _is_up(self) -> None:
         if not self.up:

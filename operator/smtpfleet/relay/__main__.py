@@ -44,6 +44,8 @@ from smtpfleet.relay.users.service import Users
 
 logger = logging.getLogger("smtpfleet.relay")
 
+_LOOK_S = 1.0
+
 
 def main() -> int:
     """Run until the relay has stopped; returns the exit code."""
@@ -64,7 +66,7 @@ class _Relay:
         prepare(paths)
         self.reader = LogReader(mask_addresses=settings.mask_addresses)
         self.pump = LogPump(self.reader, owner=mail_owner())
-        self.polls = agentcheck.Polls()
+        self.polls = agentcheck.Polls(self.reader.isolation.heard)
         self.canaries = canary.Canaries()
         self._children = Children()
         self._host = Host(
@@ -163,6 +165,17 @@ class _Relay:
             paths=self._host.paths, children=self._children, output=self.pump.input, on_up=agent.came_up
         )
 
+    async def watch_network(self) -> None:
+        """Look every second whether the network was away and is back, for ever."""
+        isolation = self.reader.isolation
+        while True:
+            if self.follower.watching:
+                isolation.heard("the API server")
+            if isolation.is_over():
+                self.follower.hurry()
+                self.agent.network_is_back()
+            await asyncio.sleep(_LOOK_S)
+
     def healthy(self) -> str:
         """What ``/healthz`` answers."""
         return self.agent.healthy() or ("" if self.pump.alive else "nobody reads Postfix's log")
@@ -196,7 +209,7 @@ async def _run(settings: Settings, paths: Paths) -> None:
     async with AsyncExitStack() as stack:
         await _open_ports(relay, paths, stack)
         async with asyncio.TaskGroup() as group:
-            work = (relay.follower.run(), relay.tables.run(), relay.secrets.run())
+            work = (relay.follower.run(), relay.tables.run(), relay.secrets.run(), relay.watch_network())
             background = [group.create_task(each) for each in work]
             await relay.agent.run()
             for task in background:

@@ -180,6 +180,12 @@ class Agent:
             self._retries.everything()
         self.wake()
 
+    def network_is_back(self) -> None:
+        """What Postfix knows of next hops is wrong now."""
+        if not self._stopping:
+            logger.warning("the network was away and is back: all mail is tried")
+            self._retries.everything()
+
     def status(self) -> RelayStatus:
         """What ``/status`` answers."""
         return RelayStatus(

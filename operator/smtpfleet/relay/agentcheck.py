@@ -23,15 +23,18 @@ class Polls:
     """Which HAProxys poll, by address and name, and what each heard last.
 
     They must be told apart: the answer to one would hide that its twin, late on a busy node, still sends clients here.
+    ``heard`` is told the address of each that polls.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, heard: Callable[[str], None] = lambda _: None) -> None:
+        self._heard = heard
         self._last: dict[tuple[str, bytes], tuple[float, bool]] = {}
 
     def record(self, peer: tuple[str, bytes], *, at_s: float, drain: bool) -> None:
         """Note an answer; ``at_s`` by any clock that does not go back."""
         self._last = {known: poll for known, poll in self._last.items() if at_s - poll[0] < _RECENT_S}
         self._last[peer] = (at_s, drain)
+        self._heard(peer[0])
 
     def told(self, *, now_s: float) -> bool:
         """Whether every HAProxy that still polls has heard ``drain``; true when none does."""

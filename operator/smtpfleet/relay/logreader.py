@@ -17,6 +17,7 @@ from typing import Final
 
 from smtpfleet.api.probes import CANARY, CANARY_DOMAIN
 from smtpfleet.relay.handedover import HandedOver
+from smtpfleet.relay.isolation import Isolation
 from smtpfleet.relay.outcomes import outcome
 from smtpfleet.relay.refusals import Refusals
 from smtpfleet.relay.window import Window
@@ -91,6 +92,7 @@ class LogReader:
     def __init__(self, *, mask_addresses: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self.deliveries: Counter[str] = Counter()
         self.recent = Window(clock)
+        self.isolation = Isolation(clock)
         self.refusals = Refusals()
         self.handed_over = HandedOver()
         self.held: SimpleQueue[str] = SimpleQueue()
@@ -206,6 +208,7 @@ class LogReader:
             self.deliveries[status["status"]] += 1
             if (found := outcome(program, text)) is not None:
                 self.recent.add(found)
+                self.isolation.add(found)
 
 
 def _masked(match: re.Match[str]) -> str:

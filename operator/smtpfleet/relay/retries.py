@@ -1,7 +1,8 @@
 """New tries for mail that waits for no good reason any more.
 
-Guarantees: after a start, another next hop or other credentials all mail is tried; after any other reload only what
-was being delivered at that moment, so that no receiver sees its back-off cut short by a change that it has no part in.
+Guarantees: after a start, another next hop, other credentials or a time without network all mail is tried; after any
+other reload only what was being delivered at that moment, so that no receiver sees its back-off cut short by a change
+that it has no part in.
 """
 
 import asyncio

@@ -114,6 +114,45 @@ def test_an_ejected_relay_returns_only_after_its_time_and_only_if_it_is_ready_an
             assert new.ejections == ejections
 
 
+def test_a_relay_whose_pod_is_away_again_within_one_outage_is_ejected_if_its_siblings_allow_it() -> None:
+    for before, age_s, ejections, sight in ALL:
+        if before is RelayState.EJECTED or sight.ready:
+            continue
+        old = standing(before, age_s=age_s, ejections=ejections, outage=Outage(NOW - timedelta(seconds=99)))
+        new = step(old, sight, RULES, NOW)
+        lately = age_s < RULES.out_s(1) or ejections > 0
+        assert (new.state is RelayState.EJECTED) == (before in SERVED and sight.may_eject and lately)
+        assert new.outage == old.outage
+        if new.state is RelayState.EJECTED:
+            found = Reason.SENDER_REFUSED if sight.factor == FATAL else Reason.POD_FLAPS
+            assert (new.reason, new.ejections) == (found, ejections + 1)
+        still_away = replace(old, state=RelayState.DEGRADED, reason=Reason.POD_NOT_READY)
+        assert step(still_away, sight, RULES, NOW).state is sight.absent[0]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 60)), min_size=1, max_size=100))
+def test_a_pod_that_comes_and_goes_is_out_for_longer_and_longer_and_weights_change_rarely(
+    spells: list[tuple[bool, int]],
+) -> None:
+    """Ready or not, for so many seconds each. Looked at each second, as nothing that matters is missed so."""
+    now, of, weights, out_s, began = NOW, standing(age_s=1000), [100], list[float](), NOW
+    for ready, seconds in spells:
+        for _ in range(seconds):
+            now += timedelta(seconds=1)
+            sight = Sight(ready=ready, absent=absent(of.state), may_eject=True, company=True)
+            after = step(of, sight, RULES, now)
+            if after.state is RelayState.EJECTED and of.state is not RelayState.EJECTED:
+                began = now
+                assert after.ejections <= of.ejections + 1
+            if of.state is RelayState.EJECTED and after.state is not RelayState.EJECTED:
+                out_s.append((now - began).total_seconds())
+                assert out_s[-1] >= RULES.out_s(of.ejections)
+            of = after
+            weights.append(_weight(of, now))
+    changes = sum(a != b for a, b in itertools.pairwise(weights))
+    assert changes <= 5 * (len(out_s) + 1)
+
+
 def test_the_worse_a_relay_is_found_the_lower_its_weight() -> None:
     for before in (RelayState.SERVING, RelayState.SLOW_START, RelayState.DEGRADED):
         for age_s in AGES_S:

@@ -97,6 +97,81 @@ def test_a_relay_that_returns_for_a_moment_again_and_again_is_one_outage() -> No
     assert fleet.entry(1).ejections > 1
 
 
+def _flap(fleet: Fleet, number: int, *, every_s: float, away_s: float, times: int) -> list[tuple[str, int]]:
+    """Its pod is not ready for a while, again and again; returns state and ejections each time when it is back."""
+    seen, name = [], fleet.name(number)
+    for _ in range(times):
+        made = {"created": BEGIN + timedelta(seconds=fleet.now_s)}
+        fleet.unready(number, **made)
+        fleet.run(away_s)
+        fleet.set(number, pods=(pod(name, **made),))
+        fleet.run(every_s - away_s)
+        seen.append((fleet.states()[number], fleet.entry(number).ejections))
+    return seen
+
+
+def test_a_relay_whose_pod_comes_and_goes_is_ejected_for_longer_and_longer_and_then_replaced() -> None:
+    fleet = well(health={"replaceAfter": "2m"})
+    out = _flap(fleet, 1, every_s=20, away_s=3, times=5)
+    assert [ejections for _, ejections in out] == [0, 1, 1, 2, 2]
+    assert {state for state, ejections in out[1:3]} <= {"Ejected", "SlowStart"}
+    ejected = [note for note in fleet.notes if note.action == "Ejected"]
+    assert {note.reason for note in ejected} == {"PodFlaps"}
+    assert fleet.condition("Available").status == "True"
+    assert fleet.condition("ProbesHealthy").reason == "RelaysEjected"
+    assert len(fleet.tables) <= 10
+    _flap(fleet, 1, every_s=20, away_s=3, times=13)
+    assert _told(fleet) == ["Restarting", "Replacing"]
+    assert _names(fleet) == ["relay-0", "relay-1", "relay-2", "relay-3"]
+
+
+def test_one_absence_ejects_nobody_and_neither_do_restarts_that_were_asked_for() -> None:
+    fleet = well(health=AFTER)
+    fleet.unready(1)
+    fleet.run(10)
+    fleet.set(1)
+    fleet.run(10)
+    assert fleet.states() == ["Serving"] * 3
+    for _ in range(3):
+        fleet.unready(1, leaving=True)
+        fleet.run(3)
+        fleet.set(1)
+        fleet.run(10)
+        assert fleet.entry(1).ejections == 0
+
+
+def test_an_operator_that_was_away_meanwhile_does_not_take_two_absences_for_one_outage() -> None:
+    fleet = well(health=AFTER)
+    fleet.unready(1)
+    fleet.run(5)
+    fleet.set(1)
+    fleet.now_s += 600
+    fleet.unready(1)
+    assert (fleet.states()[1], fleet.entry(1).ejections) == ("Degraded", 0)
+
+
+def test_of_two_of_three_that_come_and_go_only_as_many_are_ejected_as_may_be_out() -> None:
+    fleet = well(health={"replaceAfter": "10m"})
+    for _ in range(4):
+        for number in (1, 2):
+            fleet.unready(number)
+        fleet.run(3)
+        assert fleet.states().count("Ejected") <= 1
+        for number in (1, 2):
+            fleet.set(number)
+        fleet.run(17)
+
+
+def test_what_is_paused_is_not_ejected_for_coming_and_going() -> None:
+    fleet = well(health=AFTER)
+    for _ in range(3):
+        fleet.set(1, paused=True, pods=_lost())
+        fleet.run(3)
+        fleet.set(1, paused=True)
+        fleet.run(10)
+    assert fleet.entry(1).ejections == 0
+
+
 def test_a_relay_of_a_lost_node_is_replaced_without_a_restart_and_stranded_with_its_volume() -> None:
     fleet = _sick()
     fleet.set(1, pods=_lost(), agent=report(fleet.name(1), age_s=40))

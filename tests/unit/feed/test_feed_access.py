@@ -1,6 +1,7 @@
 """Reading one ConfigMap over HTTP, from a server on the loopback address that speaks list and watch."""
 
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from smtpfleet.feed.access import AccessError, ApiAccess, in_cluster
+from smtpfleet.feed.access import WATCH_S, AccessError, ApiAccess, in_cluster, kept_alive
 
 
 def config_map(text: str | None) -> dict[str, object]:
@@ -157,3 +158,13 @@ async def test_no_error_tells_content(bad: dict[str, object]) -> None:
             with pytest.raises(AccessError) as refused:
                 await read_secret(ApiAccess(url))
         assert "hunter2" not in str(refused.value)
+
+
+def test_the_kernel_finds_out_within_half_a_watch_that_its_other_end_is_gone() -> None:
+    with kept_alive((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 1))) as made:
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle, pause, count = (
+            made.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        )
+        assert idle + pause * count < WATCH_S / 2

@@ -221,3 +221,24 @@ async def test_a_watch_that_was_up_is_tried_again_soon(file: Path) -> None:
         await asyncio.sleep(1)
         await tell(api, HALF)
         assert (api.tries, follower.current, follower.watching) == (2, HALF, True)
+
+
+async def test_who_knows_that_the_network_is_back_ends_the_pause_and_nothing_else(file: Path) -> None:
+    api = AbsentApi()
+    async with following(file, api) as follower:
+        await asyncio.sleep(60.1)
+        before = api.tries
+        follower.hurry()
+        await asyncio.sleep(0.01)
+        assert api.tries == before + 1
+        await asyncio.sleep(600)
+        assert api.tries - before < 65
+
+
+async def test_a_hurry_while_the_watch_is_up_shortens_no_later_pause(file: Path) -> None:
+    api = ScriptedApi()
+    async with following(file, api) as follower:
+        await tell(api, FULL)
+        follower.hurry()
+        await tell(api, AccessError("gone"))
+        assert api.tries == 1

@@ -26,6 +26,12 @@ def test_a_balancer_that_heard_ready_is_not_told_yet() -> None:
     assert not polls.told(now_s=1.2)
 
 
+def test_whoever_polls_is_heard_by_its_address() -> None:
+    heard: list[str] = []
+    Polls(heard.append).record(("10.0.0.1", b"twin"), at_s=1.0, drain=False)
+    assert heard == ["10.0.0.1"]
+
+
 def test_every_balancer_that_heard_drain_is_told() -> None:
     polls = Polls()
     polls.record(("10.0.0.1", b""), at_s=1.0, drain=False)
