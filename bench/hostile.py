@@ -2,10 +2,15 @@
 
 Attackers and others come from the same machine and share its cores with the relays. An attacker brings a machine of his
 own, so his program only gets the time that all others leave; what it makes relays and balancers do has its full weight.
+He has an address of his own, too. Beside the attacks stands what others notice of programs that only compute, one a
+core: so much of it is the machine's, and comes from any neighbour that takes as much time.
 """
 
+import os
+import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
@@ -23,11 +28,13 @@ LIMIT_BYTES: Final = 10 * 2**20
 SESSIONS: Final = 5
 """Of each kind of attack at a time; a kind that ends is begun again."""
 _PATIENCE_S: Final = 10.0
+_ATTACKERS: Final = "n1"
+"""The node whose address they have; others have the control plane's."""
 
 
 @dataclass(kw_only=True)
 class Kind:
-    """Attacks that go on together, and what others saw of it in each run."""
+    """Attacks that go on together, and what others saw of it in each run. Without an attack: programs that compute."""
 
     name: str
     attacks: Sequence[Attack]
@@ -47,6 +54,7 @@ def kinds() -> tuple[Kind, ...]:
         Kind(name="oversize", attacks=large),
         Kind(name="1001 recipients", attacks=many),
         Kind(name="slow at every stage", attacks=slow()),
+        Kind(name="no attack, programs that compute", attacks=()),
     )
 
 
@@ -79,6 +87,26 @@ def _load(stage: Stage, accounted: list[Attempt]) -> list[Attempt]:
 
 
 def _attacked(stage: Stage, kind: Kind, accounted: list[Attempt]) -> list[Attempt]:
+    with _attack(stage, kind) if kind.attacks else _computing():
+        attempts = Load.start(stage.kube, _shape(stage)).finish()
+    return _drained(stage, attempts, accounted)
+
+
+@contextmanager
+def _computing() -> Iterator[None]:
+    """Programs of ordinary priority that keep every core busy, in a session of their own."""
+    command = ["sh", "-c", "while :; do :; done"]
+    programs = [subprocess.Popen(command, start_new_session=True) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+
+
+@contextmanager
+def _attack(stage: Stage, kind: Kind) -> Iterator[None]:
     over, numbers = threading.Event(), count()
 
     def attack() -> None:
@@ -88,16 +116,15 @@ def _attacked(stage: Stage, kind: Kind, accounted: list[Attempt]) -> list[Attemp
                 for one in kind.attacks
                 for _ in range(SESSIONS)
             ]
-            hold(stage.kube, sessions, yielding=True)
+            hold(stage.kube, sessions, source=_ATTACKERS, yielding=True)
 
     attacker = threading.Thread(target=attack)
     attacker.start()
     try:
-        attempts = Load.start(stage.kube, _shape(stage)).finish()
+        yield
     finally:
         over.set()
         attacker.join()
-    return _drained(stage, attempts, accounted)
 
 
 def _drained(stage: Stage, attempts: list[Attempt], accounted: list[Attempt]) -> list[Attempt]:

@@ -12,10 +12,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any, Final
 
 from scenario.kube import Kube
-from scenario.load import run_inside
+from scenario.load import YIELDING, run_inside
 
 _AT_ONCE: Final = 60
 _REPLY_LIMIT: Final = 64 * 1024
@@ -27,6 +28,7 @@ class Step:
 
     Attributes:
         send: octets, as they are.
+        times: so often they are sent; a client's program is not to be busy with large steps.
         replies: so many complete replies are waited for.
         drip_s: pause after each octet; 0 sends all at once.
         pause_s: pause before the octets are sent.
@@ -34,6 +36,7 @@ class Step:
     """
 
     send: bytes = b""
+    times: int = 1
     replies: int = 1
     drip_s: float = 0.0
     pause_s: float = 0.0
@@ -94,7 +97,7 @@ def hold(
     program = [sys.executable, "-m", "scenario.conversation"]
     heard = run_inside(
         kube,
-        ["nice", "-n", "19", *program] if yielding else program,
+        [*YIELDING, *program] if yielding else program,
         said=json.dumps([_encode(conversation) for conversation in conversations]),
         source=source,
         timeout_s=rounds * patience_s + 60,
@@ -137,7 +140,12 @@ async def _take(
     if step.tls:
         await writer.start_tls(_unverified())
         return
-    for octets in (step.send[i : i + 1] for i in range(len(step.send))) if step.drip_s else (step.send,):
+    parts = (
+        (step.send[i : i + 1] for i in range(len(step.send)))
+        if step.drip_s
+        else repeat(step.send, step.times)
+    )
+    for octets in parts:
         writer.write(octets)
         await writer.drain()
         if step.drip_s:

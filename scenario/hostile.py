@@ -3,7 +3,7 @@
 The tests look at the answers, the benchmark at what others notice; docs/security.md shows both.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from scenario.conversation import Conversation, Step, line
@@ -45,8 +45,9 @@ class Attack:
 
 def attacks(limit_bytes: int) -> tuple[Attack, ...]:
     """Every attack, on a pool that takes messages of ``limit_bytes``."""
-    too_large = b"x" * 76 + b"\r\n"
-    too_large *= limit_bytes // len(too_large) + 1
+    block = (b"x" * 76 + b"\r\n") * 840
+    blocks = limit_bytes // len(block) + 1
+    too_large = Step(send=block, times=blocks, replies=0)
     return (
         Attack(
             title="all commands before the first reply",
@@ -81,7 +82,7 @@ def attacks(limit_bytes: int) -> tuple[Attack, ...]:
         ),
         Attack(
             title="content beyond the limit, undeclared",
-            steps=(*_OPEN, _MAIL, _RCPT, line("DATA"), Step(send=too_large + b".\r\n"), _QUIT),
+            steps=(*_OPEN, _MAIL, _RCPT, line("DATA"), too_large, line("."), _QUIT),
             ends=("552", "221"),
         ),
         Attack(
@@ -90,7 +91,8 @@ def attacks(limit_bytes: int) -> tuple[Attack, ...]:
                 *_OPEN,
                 _MAIL,
                 _RCPT,
-                Step(send=b"BDAT %d LAST\r\n" % len(too_large) + too_large),
+                line(f"BDAT {blocks * len(block)} LAST", replies=0),
+                replace(too_large, replies=1),
                 _QUIT,
             ),
             ends=("552", "221"),

@@ -10,7 +10,7 @@ import pytest
 from scenario.connections import Plan, connect
 from scenario.conversation import Answer, Conversation, Step, converse, hold, line
 from scenario.kube import Kube
-from scenario.load import LoadError, run_inside
+from scenario.load import YIELDING, LoadError, run_inside
 from tests.cluster.edge.smuggling import ENDS, Transfer, misread, smuggler
 from tests.unit.mailcheck.peers import Script, answer, closed_port, peer, reset
 
@@ -64,6 +64,14 @@ async def test_octets_drip_one_by_one() -> None:
     assert len(set(moments)) == 3
 
 
+async def test_octets_are_sent_as_often_as_a_step_says() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"%d octets\r\n" % len(await reader.readuntil(b"\n.\r\n")))
+
+    found = await _held(script, Step(send=b"abc\n", times=5, replies=0), line("."))
+    assert found.replies == ("23 octets",)
+
+
 @pytest.mark.parametrize(
     ("wire", "wrong"),
     [
@@ -93,6 +101,12 @@ HERE = Kube(kubectl=Path("kubectl"), kubeconfig=Path("kubeconfig"), prefix=())
 
 def test_programs_are_run_where_the_cluster_is_and_one_that_fails_says_why() -> None:
     assert run_inside(HERE, [sys.executable, "-c", "print(input())"], said="Hello", timeout_s=30) == "Hello\n"
+    niceness = [
+        sys.executable,
+        "-c",
+        "import os; print(os.nice(0), os.sched_getscheduler(0) == os.SCHED_IDLE)",
+    ]
+    assert run_inside(HERE, [*YIELDING, *niceness], timeout_s=30) == "19 True\n"
     source = [sys.executable, "-c", "import os; print(os.environ['IN_CLUSTER_FROM'])"]
     assert run_inside(HERE, source, source="n1", timeout_s=30) == "n1\n"
     with pytest.raises(LoadError, match="no such way"):
