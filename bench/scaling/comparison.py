@@ -7,7 +7,7 @@ from statistics import median
 
 from bench.report import Report, Series, describe_machine
 from bench.scaling.relays import BACKOFF_S, CONNECTIONS, RATE, START_S, Fleet, Receiver, percentile
-from bench.scaling.scalers import CPU_TARGET, DRAIN_S, LEAST, MOST, SCALERS, Scaler
+from bench.scaling.scalers import CAUTIOUS_CPU_TARGET, CPU_TARGET, DRAIN_S, LEAST, MOST, SCALERS, Scaler
 from bench.scaling.traces import TRACES, Trace
 
 
@@ -104,7 +104,7 @@ def run(runs: int) -> Report:
             "rate of one": f"{RATE:g}/s",
             "ready after": f"{START_S} s",
             "targetDrainTime": f"{DRAIN_S} s",
-            "CPU target": f"{CPU_TARGET:.0%}",
+            "CPU targets": f"{CPU_TARGET:.0%} and {CAUTIOUS_CPU_TARGET:.0%}",
             "connections": CONNECTIONS,
             "back-off": f"{BACKOFF_S[0]:g} to {BACKOFF_S[1]:g} s",
         },

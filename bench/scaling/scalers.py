@@ -24,6 +24,8 @@ LEAST: Final = 2
 MOST: Final = 10
 DRAIN_S: Final = 60
 CPU_TARGET: Final = 0.7
+CAUTIOUS_CPU_TARGET: Final = 0.4
+"""At which bursts wait no longer than this operator promises: the highest of 0.8, 0.7, …"""
 _TOLERANCE: Final = 0.1
 _HPA_S: Final = 15
 _HPA_WINDOW_S: Final = 300
@@ -126,14 +128,14 @@ class Hpa:
         return self.size
 
 
-def by_cpu() -> Hpa:
+def by_cpu(target: float) -> Hpa:
     """On the CPU in use over the last 30 s; relays that start count as idle, as they do there when it grows."""
 
     def ratio(fleet: Fleet) -> float:
         used = [
             sum(relay.used) / max(1, len(relay.used)) for relay in fleet.relays if relay.serves(fleet.now)
         ]
-        return sum(used) / (CPU_TARGET * max(len(fleet.staying), 1))
+        return sum(used) / (target * max(len(fleet.staying), 1))
 
     return Hpa(ratio)
 
@@ -150,6 +152,7 @@ def by_queue_length(per_relay: float) -> Hpa:
 
 SCALERS: Final[dict[str, Callable[[], Scaler]]] = {
     "smtpfleet": Operator,
-    "HPA on CPU": by_cpu,
+    f"HPA on CPU, {CPU_TARGET:.0%}": lambda: by_cpu(CPU_TARGET),
+    f"HPA on CPU, {CAUTIOUS_CPU_TARGET:.0%}": lambda: by_cpu(CAUTIOUS_CPU_TARGET),
     "queue length": lambda: by_queue_length(RATE * DRAIN_S),
 }

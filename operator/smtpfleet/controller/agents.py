@@ -21,7 +21,9 @@ from smtpfleet.controller.loads import History
 from smtpfleet.domain.facts import AgentReport
 from smtpfleet.domain.figures import two_digits
 from smtpfleet.domain.findings import SILENT_S
+from smtpfleet.domain.load import Load
 from smtpfleet.domain.passive import alarm
+from smtpfleet.probing.ticks import sleep_until
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +85,7 @@ class _Answer:
     numbers: tuple[int, int]
     history: History
     """Of what a relay's agent said; a balancer's stays empty."""
+    load: Load | None
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -176,8 +179,7 @@ class Agents:
         answer = self._answers.get((key, relay))
         if answer is None or isinstance(answer.status, BalancerStatus):
             return None
-        load = answer.history.load(answer.status)
-        return AgentReport(answer.status, answer.pod_uid, self._clock() - answer.at, load)
+        return AgentReport(answer.status, answer.pod_uid, self._clock() - answer.at, answer.load)
 
     def on_backups(self, key: PoolKey) -> bool:
         """Whether a balancer says that backups take the pool's connections."""
@@ -192,12 +194,12 @@ class Agents:
         """Ask for ever."""
         while True:
             targets = [(key, target) for key, pool in self._targets.items() for target in pool.values()]
-            interval_s = max(INTERVAL_S, len(targets) / _MOST_PER_SECOND)
+            began, interval_s = self._clock(), max(INTERVAL_S, len(targets) / _MOST_PER_SECOND)
             async with asyncio.TaskGroup() as group:
                 group.create_task(asyncio.sleep(interval_s))
                 for number, (key, target) in enumerate(targets):
-                    start_s = interval_s * number / len(targets)
-                    group.create_task(self._later(start_s, key, target))
+                    start = began + interval_s * number / len(targets)
+                    group.create_task(self._later(start, key, target))
 
     def _drop_old(self, key: PoolKey, wanted: Mapping[str, Target]) -> None:
         """Forget relays that are gone for long; one whose pod is being replaced will be asked again."""
@@ -206,8 +208,8 @@ class Agents:
             if answered[0] == key and answered[1] not in wanted and now - answer.at > _KEPT_S:
                 del self._answers[answered]
 
-    async def _later(self, delay_s: float, key: PoolKey, target: Target) -> None:
-        await asyncio.sleep(delay_s)
+    async def _later(self, start: float, key: PoolKey, target: Target) -> None:
+        await sleep_until(start, self._clock)
         await self._refresh(key, target, tell=True)
 
     async def _refresh(self, key: PoolKey, target: Target, *, tell: bool) -> None:
@@ -222,9 +224,11 @@ class Agents:
             return
         before = self._answers.get((key, target.relay))
         now, history = self._clock(), before.history if before else History()
+        load: Load | None = None
         if isinstance(status, RelayStatus):
             history.heard(status, pod_uid=target.pod_uid, at_s=now)
-        answer = _Answer(status, target.pod_uid, now, _news(status), _numbers(status), history)
+            load = history.load(status)
+        answer = _Answer(status, target.pod_uid, now, _news(status), _numbers(status), history, load)
         self._answers[key, target.relay] = answer
         self._silent.discard((key, target.relay))
         if tell and (before is None or before.news != answer.news):

@@ -44,7 +44,8 @@ to be there."""
 NOISE: Final = 0.1
 """A steady load reads up to so much of itself higher or lower: as the tolerance of a HorizontalPodAutoscaler."""
 STEADY: Final = 0.2
-"""A rate that is measured anew within this part of the one remembered is the same."""
+"""A rate that is measured anew within this part of the one remembered is the same, unless a relay at its limit shows
+that it can do more."""
 MEASURED_FOR_S: Final = 86400.0
 """How long a measured rate is believed: longer than from one day's peak to the next is not needed."""
 LOOK_S: Final = 5.0
@@ -188,13 +189,14 @@ def _measured(memory: Memory, sight: Sight, now: datetime) -> Memory:
     limited = limited_rate(sight.loads.values())
     fastest = max(load.per_s for load in sight.loads.values())
     if limited is not None:
-        rate = max(1, round(limited))
+        # Much holds a relay back, such as a receiver that was slow a moment ago; nothing makes it faster than it is.
+        rate, more = two_digits(max(1, round(limited))), NOISE
     elif memory.rate and fastest > memory.rate:
-        rate = round(fastest)
+        rate, more = two_digits(round(fastest)), STEADY
     else:
         return memory
-    if abs(rate - memory.rate) > STEADY * memory.rate:
-        return replace(memory, rate=two_digits(rate), measured=now)
+    if not -STEADY * memory.rate <= rate - memory.rate <= more * memory.rate:
+        return replace(memory, rate=rate, measured=now)
     age_s = (now - memory.measured).total_seconds() if memory.measured else math.inf
     return replace(memory, measured=now) if age_s > _REMEASURED_S else memory
 

@@ -1,4 +1,5 @@
-"""When relays are probed: one task a relay, out of step with each other, for as long as the relay is a target.
+"""When relays are probed: one task a relay, out of step with each other but for the ticks on which all begin
+(:mod:`smtpfleet.probing.ticks`), for as long as the relay is a target.
 
 Guarantees: a relay is probed at least once an interval, and twice as often while a fault of it is not yet certain;
 results of an earlier pod of a relay are forgotten; a result that this process's own slowness may have spoilt does not
@@ -16,6 +17,7 @@ from smtpfleet.api.names import PoolKey
 from smtpfleet.api.probes import ProbeResult
 from smtpfleet.probing.canaries import Canaries
 from smtpfleet.probing.dialogue import Profile
+from smtpfleet.probing.ticks import sleep_until
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +160,7 @@ class Prober:
             watched.task.cancel()
 
     async def _keep_probing(self, key: PoolKey, pool: _Pool, watched: _Watched) -> None:
-        await asyncio.sleep(self._jitter() * pool.pace.interval_s)
+        await sleep_until(watched.since + self._jitter() * pool.pace.interval_s, self._clock)
         while True:
             async with self._slots:
                 began = self._clock()
@@ -168,7 +170,7 @@ class Prober:
             if counts and result is not None:
                 watched.results.append(Timed(result, began, ended))
             self._told(key, watched.target.relay, result if counts else None)
-            await asyncio.sleep(max(0.0, began + self._pause_s(pool.pace, watched) - self._clock()))
+            await sleep_until(began + self._pause_s(pool.pace, watched), self._clock)
 
     async def _tried(self, key: PoolKey, target: Target, profile: Profile) -> ProbeResult | None:
         canary = self._canaries.next(key, target.relay, target.pod_uid)

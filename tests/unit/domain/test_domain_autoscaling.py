@@ -269,11 +269,12 @@ def test_a_measured_rate_is_believed_for_a_day() -> None:
     [
         (limited(per_s=110.0), 100),
         (limited(per_s=80.0), 100),
+        (limited(per_s=115.0), 120),
         (limited(per_s=140.0), 140),
         (limited(per_s=70.0), 70),
         (limited(per_s=0.2), 1),
         (limited(per_s=12345.0), 12000),
-        (carrying(110.0), 100),
+        (carrying(115.0), 100),
         (carrying(140.0), 140),
         (carrying(20.0), 100),
     ],
@@ -282,6 +283,15 @@ def test_a_rate_is_remembered_in_two_digits_when_it_is_another(load: Load, rate:
     pool = Sized(RULES, 2, KNOWN)
     pool.look(named(load))
     assert pool.memory.rate == rate
+
+
+def test_a_rate_that_a_slow_receiver_lowered_a_moment_ago_keeps_no_relay() -> None:
+    pool = Sized(RULES, 2)
+    pool.look(named(limited(per_s=84.0, taken=2910), limited(per_s=84.0, taken=2910)))
+    assert (pool.memory.rate, pool.size) == (84, 3)
+    pool.look(named(limited(per_s=100.0, taken=2910), limited(per_s=100.0, taken=2910)))
+    assert pool.memory.rate == 100
+    assert pool.last(spread(97), 900).size == 2
 
 
 def test_a_pool_is_looked_at_until_what_came_in_the_last_minute_can_keep_it_large_no_more() -> None:
