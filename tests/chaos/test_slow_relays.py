@@ -7,6 +7,8 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -30,7 +32,7 @@ NO_PROBES = "check_client_access inline:{{10.0.0.0 = 550 5.7.1 no probes}}"
 
 
 @contextmanager
-def _pool(local: Local, **spec: object) -> Iterator[Stage]:
+def _pool(local: Local, **spec: Any) -> Iterator[Stage]:
     with Stage(
         kube=local.kube,
         namespace=f"slow-{uuid4().hex[:6]}",
@@ -57,7 +59,7 @@ def test_the_weight_of_a_relay_that_falls_behind_follows_what_it_sends_down_and_
         relays.configure(stage, victim, SLOW, A_SECOND)
         with relays.under_load(stage, earlier, seconds=90, rate=RATE):
             for weight in (75, 50):
-                took_s = wait_until(lambda weight=weight: _gets(stage, victim, weight), timeout_s=90)
+                took_s = wait_until(partial(_gets, stage, victim, weight), timeout_s=90)
                 logger.info("weight %d after %.0f s: %s", weight, took_s, relays.entries(stage)[victim])
                 entry = relays.entries(stage)[victim]
                 assert (entry["state"], entry["reason"]) == ("Degraded", "FallsBehind")

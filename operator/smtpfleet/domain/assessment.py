@@ -17,7 +17,17 @@ from smtpfleet.domain import passive, weights
 from smtpfleet.domain.capacity import loads_of, needed
 from smtpfleet.domain.facts import Pod, Pool, ProbeReport, Relay, Wish
 from smtpfleet.domain.findings import FATAL, NOTICE, REASONS, Finding, Seen, Usual, notices, of_probe, silent
-from smtpfleet.domain.health import SERVED, Rules, Sight, Standing, certain, certain_before, step, was_back
+from smtpfleet.domain.health import (
+    SERVED,
+    Rules,
+    Sight,
+    Standing,
+    certain,
+    certain_before,
+    row,
+    step,
+    was_back,
+)
 from smtpfleet.domain.load import limited_rate
 from smtpfleet.domain.others import OthersMedian
 from smtpfleet.domain.share import Share, follow
@@ -246,9 +256,11 @@ class _Judgement:
             company=self._has_company(view),
         )
         new = replace(step(old, sight, self._rules, self._now), share=view.share)
-        if view.leaves and not (old and old.outage and old.outage.replaced):
-            return replace(new, outage=None)  # a person or a scale-down wants it out
-        return replace(new, outage=old.outage) if view.leaves and old else new
+        if old is None or not view.leaves:
+            return new
+        # A person or a scale-down wants it out. It serves nobody meanwhile: its row of ejections stands still.
+        kept = old.outage if old.outage and old.outage.replaced else None
+        return replace(new, outage=kept, ejections=row(old, self._rules, self._now), readmitted=None)
 
     def _may_eject(self, view: _View) -> bool | None:
         """Whether a bad relay may be ejected now; None: that cannot be said yet."""

@@ -183,11 +183,13 @@ def _step(old: Standing | None, seen: Sight, rules: Rules, now: datetime) -> Sta
         after = replace(after, since=now)
     if state is RelayState.EJECTED:
         if old.state is not RelayState.EJECTED:
-            after = replace(after, ejections=_row(old, rules, now) + 1, readmitted=None)
+            after = replace(after, ejections=row(old, rules, now) + 1, readmitted=None)
         return after
+    if state not in SERVED:
+        return replace(after, readmitted=None)  # it serves nobody: the row stands still
     if old.ejections and old.readmitted is None:
         return replace(after, readmitted=now)
-    return replace(after, ejections=0, readmitted=None) if _row(after, rules, now) == 0 else after
+    return replace(after, ejections=0, readmitted=None) if row(after, rules, now) == 0 else after
 
 
 def transition(old: Standing | None, seen: Sight, rules: Rules, now: datetime) -> RelayState:
@@ -203,7 +205,7 @@ def transition(old: Standing | None, seen: Sight, rules: Rules, now: datetime) -
         return RelayState.EJECTED if seen.may_eject and was_back(old, rules, now) else seen.absent[0]
     if seen.factor == FATAL and before in SERVED:
         return RelayState.EJECTED if seen.may_eject else before
-    was_ejected = before in _WANTED_OUT and old is not None and _row(old, rules, now) > 0
+    was_ejected = before in _WANTED_OUT and old is not None and row(old, rules, now) > 0
     if before is RelayState.STARTING or was_ejected:
         return _returning(seen, rules)
     if before is RelayState.SLOW_START:
@@ -217,7 +219,7 @@ def was_back(old: Standing | None, rules: Rules, now: datetime) -> bool:
     """Whether it got mail again, but not for long enough to end its outage: if it is away now, it comes and goes."""
     if old is None or old.outage is None or old.state not in SERVED or old.reason is Reason.POD_NOT_READY:
         return False
-    return _row(old, rules, now) > 0 or not _served(old, rules, now)
+    return row(old, rules, now) > 0 or not _served(old, rules, now)
 
 
 def _served(standing: Standing, rules: Rules, now: datetime) -> bool:
@@ -233,7 +235,7 @@ def _by_factor(seen: Sight) -> RelayState:
     return RelayState.DEGRADED if FATAL < seen.factor < NOTICE else RelayState.SERVING
 
 
-def _row(standing: Standing, rules: Rules, now: datetime) -> int:
+def row(standing: Standing, rules: Rules, now: datetime) -> int:
     """Ejections that count as a row at this moment."""
     served = standing.readmitted is not None and now - standing.readmitted >= timedelta(
         seconds=rules.row_s(standing.ejections)

@@ -79,6 +79,22 @@ def test_ejections_in_a_row_last_longer_each_time() -> None:
     assert fleet.entry(1).ejections == 3
 
 
+def test_a_row_of_ejections_stands_still_while_its_relay_is_drained() -> None:
+    """Else a relay that is stranded, or drained by hand, would be forgiven without having served anybody."""
+    fleet = well()
+    fleet.answers[fleet.name(1)] = REFUSED
+    fleet.run(16)
+    fleet.answers.clear()
+    fleet.set(1, wish=Wish.DRAIN)
+    fleet.run(300)
+    assert fleet.states()[1] == "Draining"
+    assert (fleet.entry(1).ejections, fleet.entry(1).readmitted) == (1, "")
+    fleet.set(1)
+    assert (fleet.states()[1], fleet.entry(1).ejections) == ("SlowStart", 1)
+    fleet.run(61)
+    assert (fleet.states()[1], fleet.entry(1).ejections) == ("Serving", 0)
+
+
 def test_a_failure_that_passes_before_the_threshold_changes_nothing() -> None:
     fleet = well()
     for _ in range(8):

@@ -193,6 +193,19 @@ def test_ejections_in_a_row_grow_to_ten_minutes_and_end_after_as_long_a_service(
     assert step(back, Sight(ready=True, heard=True), RULES, NOW).ejections == 2
 
 
+def test_a_row_of_ejections_ends_by_service_alone() -> None:
+    back = standing(RelayState.SLOW_START, age_s=50, ejections=2, readmitted=NOW - timedelta(seconds=50))
+    away = Sight(ready=False, absent=(RelayState.STARTING, Reason.POD_MISSING, ""))
+    gone = step(back, away, RULES, NOW)
+    later = NOW + timedelta(hours=1)
+    still = step(gone, away, RULES, later)
+    assert (still.ejections, still.readmitted) == (2, None)
+    returned = step(still, Sight(ready=True, company=True), RULES, later)
+    assert (returned.state, returned.ejections, returned.readmitted) == (RelayState.SLOW_START, 2, later)
+    well = step(returned, Sight(ready=True, heard=True), RULES, later + timedelta(seconds=90))
+    assert (well.ejections, well.readmitted) == (0, None)
+
+
 def test_when_time_alone_may_change_something_is_known_in_advance() -> None:
     def due_s(of: Standing) -> float | None:
         due = of.due(RULES)
