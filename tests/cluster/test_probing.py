@@ -93,6 +93,26 @@ def test_a_full_volume_ejects_its_relay_which_outlives_the_operator_and_ends_by_
     assert relays.condition(stage, "QueueHealthy")["status"] == "True"
 
 
+@pytest.mark.thorough(
+    "that some relay takes every connection, whatever the checks say, is tested with HAProxy"
+)
+def test_relays_that_are_all_nearly_full_take_mail_nevertheless(stage: Stage, earlier: list[Attempt]) -> None:
+    names = sorted(relays.entries(stage))
+    try:
+        for name in names:
+            _fill_but(stage, name, 2 * 2**20)
+        wait_until(
+            lambda: "".join(relays.balancers_say(stage, name, "DRAIN") for name in names), timeout_s=30
+        )
+        wait_until(lambda: "".join(_said(stage, name, "StorageLow") for name in names), timeout_s=30)
+        with relays.under_load(stage, earlier, seconds=3, rate=RATE, errors_at_most=0.0):
+            assert relays.condition(stage, "Available")["status"] == "True"
+    finally:
+        for name in names:
+            relays.execute(stage, name, "rm", "-f", f"{QUEUE_VOLUME_DIRECTORY}/filler")
+    wait_until(lambda: "".join(relays.balancers_say(stage, name, "UP") for name in names), timeout_s=30)
+
+
 def _fill_but(stage: Stage, relay: str, left_bytes: int) -> None:
     """Leave so much room on a relay's volume; Postfix refuses mail below 1.5 times the size limit of messages."""
     script = 'fallocate -l $(($(df -B1 --output=avail "$0" | tail -n1) - $1)) "$0/filler"'
