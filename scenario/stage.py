@@ -59,10 +59,13 @@ class Stage:
     pools: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        """Create namespace and sink and wait for the sink; an earlier stage of this name has to be gone first."""
+        """Create namespace and sink; an earlier stage of this name has to be gone first.
+
+        The sink comes up beside the first pool: who waits for a pool waits for the sink as well.
+        """
         wait_until(self._earlier_is_gone, timeout_s=150)
         self.kube.apply(_namespace(self.namespace))
-        self.add_sink(SINK)
+        self._put_sink(SINK)
         return self
 
     def __exit__(
@@ -89,8 +92,8 @@ class Stage:
         """Apply a pool that delivers to the sink, wait for Ready=True, and return the seconds from one to the other."""
         begin = time.monotonic()
         self.apply_pool(name, **spec)
-        self.wait_ready(name)
-        return time.monotonic() - begin
+        applied_s = time.monotonic() - begin
+        return applied_s + self.wait_ready(name)
 
     def apply_pool(self, name: str = "outbound", **spec: Any) -> None:
         """Apply a pool that delivers to the sink; ``spec`` adds to or replaces top-level fields."""
@@ -125,7 +128,7 @@ class Stage:
         )
 
     def wait_ready(self, name: str = "outbound", *, timeout_s: float = 120) -> float:
-        """Wait until the pool's Ready condition is True for its present generation."""
+        """Wait until the pool's Ready condition is True for its present generation; returns the seconds it took."""
 
         def seen() -> str:
             found = self.kube.get("smtppool", name, "-n", self.namespace)
@@ -137,7 +140,9 @@ class Stage:
                 return "the operator has not seen this generation"
             return "" if ready["status"] == "True" else f"{ready['reason']}: {ready['message']}"
 
-        return wait_until(seen, timeout_s=timeout_s)
+        took_s = wait_until(seen, timeout_s=timeout_s)
+        self.wait_for_sink()
+        return took_s
 
     def pods(self, component: str, pool: str = "outbound") -> list[Pod]:
         """The pods of a component (``relay`` or ``balancer``), by name."""
@@ -172,6 +177,7 @@ class Stage:
 
     def sink_mode(self, *, sink: str = SINK, **mode: Any) -> None:
         """Switch a sink, as ``python -m mailcheck sink`` documents ``POST /mode``."""
+        self.wait_for_sink(sink)
         self.kube.post_raw(self._control(sink, "mode"), json.dumps(mode))
 
     def sink_counters(self, *, sink: str = SINK) -> Object:
@@ -181,10 +187,15 @@ class Stage:
 
     def add_sink(self, name: str, *flags: str, secret: str = "") -> None:
         """One more sink with flags of its own; ``secret`` is mounted at ``/etc/sink``."""
-        self.kube.apply(*_sink(self.namespace, self.sink_image, name, flags, secret))
-        self._wait_for_sink(name)
+        self._put_sink(name, *flags, secret=secret)
+        self.wait_for_sink(name)
 
-    def _wait_for_sink(self, name: str) -> None:
+    def _put_sink(self, name: str, *flags: str, secret: str = "") -> None:
+        self.kube.apply(*_sink(self.namespace, self.sink_image, name, flags, secret))
+
+    def wait_for_sink(self, name: str = SINK) -> None:
+        """Wait until a sink takes mail."""
+
         def seen() -> str:
             found = self.kube.get("deployment", name, "-n", self.namespace)
             status = found.get("status", {})

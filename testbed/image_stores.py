@@ -21,6 +21,7 @@ from testbed.polling import until
 from testbed.progress import step
 
 _FORMAT = "1"  # part of the hash: raise it when the way stores are made changes
+_NAME = "image-store"
 _KEPT = 3
 _STOP_WITHIN_S = 30
 
@@ -33,7 +34,7 @@ def fill(root: Path, pause: Image, own: Sequence[Recipe]) -> None:
     staged = root.with_name(f"{root.name}.new")
     shutil.rmtree(staged, ignore_errors=True)  # absent unless an earlier start was interrupted
     # Nobody may remove an old store while somebody copies it.
-    with cache.locked("image-stores"):
+    with cache.locked(f"{_NAME}s"):
         source = _obtain(pause, own)
         same_disk = source.stat().st_dev == root.parent.stat().st_dev
         run(["cp", "-a", *(["-l"] if same_disk else []), str(source), str(staged)])
@@ -45,7 +46,7 @@ def fill(root: Path, pause: Image, own: Sequence[Recipe]) -> None:
 
 
 def _obtain(pause: Image, own: Sequence[Recipe]) -> Path:
-    """The store that holds exactly these images; those that were made before the last few are removed."""
+    """The store that holds exactly these images, made unless it is there."""
     references = [pause.reference, *(recipe.reference for recipe in own)]
     key = cache.digest([_FORMAT, run(["containerd", "--version"]), *references])
 
@@ -53,12 +54,17 @@ def _obtain(pause: Image, own: Sequence[Recipe]) -> Path:
         with step("unpack images"):
             _unpack(target / "root", target / "containerd.log", pause, own)
 
-    place = cache.obtain("image-store", key, make)
+    place = cache.obtain(_NAME, key, make)
     os.utime(place)
-    made = sorted(cache.root().glob("image-store-*"), key=lambda store: store.stat().st_mtime, reverse=True)
-    for store in made[_KEPT:]:
-        shutil.rmtree(store)
+    forget_old(cache.root())
     return place / "root"
+
+
+def forget_old(directory: Path) -> None:
+    """Remove all stores but the few that were used last; nodes that began with them have links of their own."""
+    stores = sorted(directory.glob(f"{_NAME}-*"), key=lambda store: store.stat().st_mtime)
+    for store in stores[:-_KEPT]:
+        shutil.rmtree(store)
 
 
 def _unpack(root: Path, log: Path, pause: Image, own: Sequence[Recipe]) -> None:

@@ -14,7 +14,7 @@ from scenario.accounts import of_this_run
 from scenario.cluster import Local
 from scenario.kube import Object, wait_until
 from scenario.load import Load, Shape, run
-from scenario.stage import CLUSTER_NETWORKS, Stage
+from scenario.stage import CLUSTER_NETWORKS, ONE_BALANCER, Stage
 from smtpfleet.api.names import QUEUE_VOLUME_DIRECTORY
 from testbed.handle import ClusterHandle
 from testbed.volume_provisioner import SIZED_CLASS
@@ -37,7 +37,9 @@ PROBES_ARE_REFUSED = {
 @pytest.fixture(scope="module")
 def stage(local: Local) -> Iterator[Stage]:
     namespace = f"probing-{uuid4().hex[:6]}"
-    with Stage(kube=local.kube, namespace=namespace, sink_image=local.images["sink"]) as stage:
+    with Stage(
+        kube=local.kube, namespace=namespace, sink_image=local.images["sink"], shape=ONE_BALANCER
+    ) as stage:
         stage.pool(**SPEC)
         wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
         yield stage

@@ -3,11 +3,13 @@
 import hashlib
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
 import pytest
 
+from testbed import image_stores
 from testbed.builder import pip_settings, stage_context
 from testbed.oci_layout import Layout
 
@@ -98,3 +100,16 @@ def test_pip_in_a_build_goes_the_same_way_as_pip_outside() -> None:
         "HOME": "/root",
     }
     assert pip_settings(environ) == {"index-url": "https://index.example/simple", "timeout": "60"}
+
+
+def test_the_stores_that_were_used_last_are_kept_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    for age, name in enumerate(
+        ["image-store-d", "image-store-a", "image-store-c", "image-store-b", "images"]
+    ):
+        (tmp_path / name / "root").mkdir(parents=True)
+        os.utime(tmp_path / name, (10_000 - age, 10_000 - age))
+    image_stores.forget_old(tmp_path)
+    kept = {"image-store-d", "image-store-a", "image-store-c", "images"}
+    assert {place.name for place in tmp_path.iterdir()} == kept
+    image_stores.forget_old(tmp_path)
+    assert {place.name for place in tmp_path.iterdir()} == kept
