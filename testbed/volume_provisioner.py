@@ -56,19 +56,21 @@ def is_wanted(claim: Object, node: str) -> bool:
 def is_done_with(volume: Object, node: str) -> bool:
     """Whether nobody needs the volume any more, and this provisioner is to remove it."""
     metadata, spec = volume["metadata"], volume["spec"]
-    return (
-        metadata.get("annotations", {}).get(_MADE_BY) == PROVISIONER
-        and spec["nodeAffinity"] == _only_on(node)
-        and spec["persistentVolumeReclaimPolicy"] == "Delete"
-        and volume["status"].get("phase") == "Released"
+    ours = metadata.get("annotations", {}).get(_MADE_BY) == PROVISIONER and spec["nodeAffinity"] == _only_on(
+        node
     )
+    unneeded = (spec["persistentVolumeReclaimPolicy"], volume["status"].get("phase")) == (
+        "Delete",
+        "Released",
+    )
+    return bool(ours and unneeded)
 
 
 def directory_of(claim: Object) -> Path:
     """Where on its node the volume of a claim is."""
     metadata = claim["metadata"]
     name = f"pvc-{metadata['uid']}_{metadata['namespace']}_{metadata['name']}"
-    return VOLUMES / claim["spec"]["storageClassName"] / name
+    return VOLUMES / str(claim["spec"]["storageClassName"]) / name
 
 
 def size_of(claim: Object) -> int:
