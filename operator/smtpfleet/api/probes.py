@@ -67,6 +67,7 @@ class ProbeResult:
         not_before: begin of the certificate's validity, if TLS was made.
         not_after: end of it.
         handed_in: whether the relay took the canary that the probe had.
+        took_s: seconds that the relay needed. The farewell does not count: clients need not wait for it.
     """
 
     stage: ProbeStage
@@ -78,16 +79,17 @@ class ProbeResult:
     not_before: datetime | None = None
     not_after: datetime | None = None
     handed_in: bool = False
+    took_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Add up once what is compared with siblings in every cycle."""
+        needed = (seconds for stage, seconds in self.latency_s.items() if stage is not ProbeStage.QUIT)
+        object.__setattr__(self, "took_s", sum(needed))
 
     @property
     def ok(self) -> bool:
         """Whether the relay did all that was asked."""
         return self.trouble is ProbeTrouble.NONE
-
-    @property
-    def took_s(self) -> float:
-        """Seconds that the relay needed. The farewell does not count: clients need not wait for it."""
-        return sum(seconds for stage, seconds in self.latency_s.items() if stage is not ProbeStage.QUIT)
 
 
 @dataclass(frozen=True, slots=True)

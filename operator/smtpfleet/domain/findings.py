@@ -114,7 +114,10 @@ CHAIN: Final[Sequence[Check]] = (_failed, _certificate_expired, _slow)
 
 def of_probe(seen: Seen) -> Finding | None:
     """The first finding of the chain."""
-    return next((finding for check in CHAIN if (finding := check(seen))), None)
+    for check in CHAIN:
+        if finding := check(seen):
+            return finding
+    return None
 
 
 def of_result(result: ProbeResult) -> Finding | None:
