@@ -45,8 +45,12 @@ class Watch(Generic[Content]):
         self._hurried = asyncio.Event()
 
     def hurry(self) -> None:
-        """End the pause before the next try, if there is one: something speaks for it that it succeeds."""
-        self._hurried.set()
+        """End the pause before the next try, for something speaks for it that it succeeds.
+
+        If a try is under way, which may have begun too early, there is no pause after it. Does nothing while up.
+        """
+        if not self.up:
+            self._hurried.set()
 
     async def run(self, take: Callable[[Content], Awaitable[None]]) -> None:
         """Give each content to ``take``, for ever."""
@@ -64,12 +68,12 @@ class Watch(Generic[Content]):
             await self._pause(retry_s * (0.5 + self._jitter() / 2))
 
     async def _pause(self, seconds: float) -> None:
-        self._hurried.clear()
         try:
             async with asyncio.timeout(seconds):
                 await self._hurried.wait()
         except TimeoutError:
             pass
+        self._hurried.clear()
 
     def _is_up(self) -> None:
         if not self.up:

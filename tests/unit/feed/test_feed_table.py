@@ -242,3 +242,16 @@ async def test_a_hurry_while_the_watch_is_up_shortens_no_later_pause(file: Path)
         follower.hurry()
         await tell(api, AccessError("gone"))
         assert api.tries == 1
+
+
+async def test_a_hurry_during_a_try_that_fails_saves_the_pause_after_it(file: Path) -> None:
+    api = ScriptedApi()
+    async with following(file, api) as follower:
+        await tell(api, AccessError("away"))
+        await asyncio.sleep(5)
+        assert api.tries == 2
+        follower.hurry()
+        await tell(api, AccessError("a moment too early"))
+        assert api.tries == 3
+        await tell(api, FULL)
+        assert follower.watching
