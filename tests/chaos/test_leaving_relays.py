@@ -148,15 +148,16 @@ def _fill(stage: Stage, relay: str, count: int) -> list[Attempt]:
     wait_until(
         lambda: "" if all(relays.weights(stage).values()) else f"{relays.weights(stage)}", timeout_s=30
     )
-    pod = next(pod.name for pod in stage.pods("relay") if pod.relay == relay)
-    wait_until(lambda: _deferred(stage, pod, count), timeout_s=60)
+    wait_until(
+        lambda: _deferred(stage, relay, sum(attempt.acknowledged for attempt in attempts)), timeout_s=60
+    )
     return attempts
 
 
-def _deferred(stage: Stage, pod: str, count: int) -> str:
-    """Nearly all: connections that are open when weights change stay where they are."""
-    queue = stage.relay_status(pod)["queue"]
-    return "" if queue["deferred"] >= 0.95 * count else f"{queue}"
+def _deferred(stage: Stage, relay: str, count: int) -> str:
+    """All, and some of it in this relay: while late checks take it for down, its siblings take mail as well."""
+    queues = {pod.relay: stage.relay_status(pod.name)["queue"]["deferred"] for pod in stage.pods("relay")}
+    return "" if sum(queues.values()) >= count and queues[relay] >= count / 10 else f"{queues}"
 
 
 def _annotate(stage: Stage, relay: str, what: str) -> None:
