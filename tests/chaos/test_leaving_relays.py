@@ -33,7 +33,7 @@ ROUNDS = 10
 KILLS = 5
 EVERY_S = 2.0
 WAITING_S = 15
-"""So many seconds' messages wait in the relay that leaves: 1,500 at the full rate."""
+"""So many seconds' messages wait, most of them in the relay that leaves: 1,500 at the full rate."""
 CONCURRENCY = 20
 """Deliveries at a time to the receiver, and so the most that one kill can repeat."""
 logger = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ def test_a_relay_that_leaves_loses_nothing_whatever_is_killed(
 
 
 def _fill(stage: Stage, relay: str, count: int) -> list[Attempt]:
-    """Let so many messages wait in one relay: the others get none meanwhile."""
+    """Let so many messages wait, most of them in one relay."""
     stage.sink_mode(mode="tempfail")
     others = [name for name in relays.entries(stage) if name != relay]
     for name in others:
@@ -148,15 +148,15 @@ def _fill(stage: Stage, relay: str, count: int) -> list[Attempt]:
     wait_until(
         lambda: "" if all(relays.weights(stage).values()) else f"{relays.weights(stage)}", timeout_s=30
     )
-    pod = next(pod.name for pod in stage.pods("relay") if pod.relay == relay)
-    wait_until(lambda: _deferred(stage, pod, count), timeout_s=60)
+    count = sum(attempt.acknowledged for attempt in attempts)
+    wait_until(lambda: _deferred(stage, relay, count), timeout_s=60)
     return attempts
 
 
-def _deferred(stage: Stage, pod: str, count: int) -> str:
-    """Nearly all: connections that are open when weights change stay where they are."""
-    queue = stage.relay_status(pod)["queue"]
-    return "" if queue["deferred"] >= 0.95 * count else f"{queue}"
+def _deferred(stage: Stage, relay: str, count: int) -> str:
+    """Empty once all wait, most of them there: the others are its last resort while its checks are late."""
+    found = {pod.relay: stage.relay_status(pod.name)["queue"]["deferred"] for pod in stage.pods("relay")}
+    return "" if sum(found.values()) == count and found[relay] > count / 2 else f"{found}"
 
 
 def _annotate(stage: Stage, relay: str, what: str) -> None:
