@@ -154,7 +154,7 @@ def _fill(stage: Stage, relay: str, count: int) -> list[Attempt]:
 
 
 def _deferred(stage: Stage, relay: str, count: int) -> str:
-    """Empty once all wait, most of them there: the others are its last resort while its checks are late."""
+    """Empty once all wait, most of them there: the others are the last resort, and so may get some."""
     found = {pod.relay: stage.relay_status(pod.name)["queue"]["deferred"] for pod in stage.pods("relay")}
     return "" if sum(found.values()) == count and found[relay] > count / 2 else f"{found}"
 
