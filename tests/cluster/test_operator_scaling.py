@@ -137,7 +137,7 @@ def test_another_image_rolls_through_one_relay_at_a_time_without_an_error(
     stage.apply_pool(replicas=3)
     stage.wait_ready()
     before = {pod.relay: pod.uid for pod in stage.pods("relay")}
-    with _flawless(stage, rate=rate, seconds=60):
+    with _flawless(stage, rate=rate, seconds=50):
         stage.apply_pool(replicas=3, relay={"image": "localhost/smtpfleet-relay:missing"})
         wait_until(lambda: _lacks_its_image(stage), timeout_s=60)
         time.sleep(6)  # the operator looks again in the meantime
