@@ -19,7 +19,6 @@ def measure(local: Local, *, runs: int, namespace: str) -> tuple[list[float], di
         with Stage(
             kube=local.kube, namespace=f"{namespace}-{number}", sink_image=local.images["sink"]
         ) as stage:
-            stage.wait_for_sink()
             ready.append(stage.pool(replicas=RELAYS))
             attempts, _ = run(local.kube, Shape(target=f"{stage.address()}:25", rate=100, count=500))
             stage.wait_drained(attempts)

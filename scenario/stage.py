@@ -6,6 +6,7 @@ it (``with``); a stage never touches another namespace.
 
 import base64
 import json
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from mailcheck.model import Arrival, Attempt
 from mailcheck.sink.kept import KeptMessage, decode_kept
 from scenario.apiserver import KubeError, NotFoundError
 from scenario.kube import Kube, Object, wait_until
+from scenario.load import ROOT
 
 CLUSTER_NETWORKS: Final = ("10.0.0.0/8", "172.16.0.0/12")
 """Pods and nodes of local clusters: from where scenarios hand in mail."""
@@ -57,15 +59,13 @@ class Stage:
     sink_image: str
     shape: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pools: list[str] = field(default_factory=list)
+    _reached: set[str] = field(default_factory=set, init=False, repr=False)
 
     def __enter__(self) -> Self:
-        """Create namespace and sink; an earlier stage of this name has to be gone first.
-
-        The sink comes up beside the first pool: who waits for a pool waits for the sink as well.
-        """
+        """Create namespace and sink and wait for the sink; an earlier stage of this name has to be gone first."""
         wait_until(self._earlier_is_gone, timeout_s=150)
         self.kube.apply(_namespace(self.namespace))
-        self._put_sink(SINK)
+        self.add_sink(SINK)
         return self
 
     def __exit__(
@@ -128,7 +128,10 @@ class Stage:
         )
 
     def wait_ready(self, name: str = "outbound", *, timeout_s: float = 120) -> float:
-        """Wait until the pool's Ready condition is True for its present generation; returns the seconds it took."""
+        """Wait until the pool's Ready condition is True for its present generation; returns the seconds it took.
+
+        A new pool's Service is waited for as well, which the cluster tells its nodes of a moment later.
+        """
 
         def seen() -> str:
             found = self.kube.get("smtppool", name, "-n", self.namespace)
@@ -141,8 +144,17 @@ class Stage:
             return "" if ready["status"] == "True" else f"{ready['reason']}: {ready['message']}"
 
         took_s = wait_until(seen, timeout_s=timeout_s)
-        self.wait_for_sink()
+        self._wait_reachable(name)
         return took_s
+
+    def _wait_reachable(self, name: str) -> None:
+        service = self.kube.get("service", name, "-n", self.namespace)
+        if service["metadata"]["uid"] in self._reached:
+            return
+        place = f"/dev/tcp/{service['spec']['clusterIP']}/{service['spec']['ports'][0]['port']}"
+        script = 'until (exec 3<>"$0") 2>/dev/null; do sleep 0.1; done'
+        subprocess.run(self.kube.inside(["timeout", "30", "bash", "-c", script, place]), cwd=ROOT, check=True)
+        self._reached.add(service["metadata"]["uid"])
 
     def pods(self, component: str, pool: str = "outbound") -> list[Pod]:
         """The pods of a component (``relay`` or ``balancer``), by name."""
@@ -177,7 +189,6 @@ class Stage:
 
     def sink_mode(self, *, sink: str = SINK, **mode: Any) -> None:
         """Switch a sink, as ``python -m mailcheck sink`` documents ``POST /mode``."""
-        self.wait_for_sink(sink)
         self.kube.post_raw(self._control(sink, "mode"), json.dumps(mode))
 
     def sink_counters(self, *, sink: str = SINK) -> Object:
@@ -187,15 +198,10 @@ class Stage:
 
     def add_sink(self, name: str, *flags: str, secret: str = "") -> None:
         """One more sink with flags of its own; ``secret`` is mounted at ``/etc/sink``."""
-        self._put_sink(name, *flags, secret=secret)
-        self.wait_for_sink(name)
-
-    def _put_sink(self, name: str, *flags: str, secret: str = "") -> None:
         self.kube.apply(*_sink(self.namespace, self.sink_image, name, flags, secret))
+        self._wait_for_sink(name)
 
-    def wait_for_sink(self, name: str = SINK) -> None:
-        """Wait until a sink takes mail."""
-
+    def _wait_for_sink(self, name: str) -> None:
         def seen() -> str:
             found = self.kube.get("deployment", name, "-n", self.namespace)
             status = found.get("status", {})

@@ -10,15 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from testbed import addons, addresses
-from testbed.machine import (
-    FORWARD_PACKETS,
-    INSIDE,
-    LESS_COLLECTION,
-    LISTENER,
-    PROGRAMS,
-    Daemon,
-    Specification,
-)
+from testbed.machine import FORWARD_PACKETS, INSIDE, LISTENER, PROGRAMS, Daemon, Specification
 from testbed.node import proxy_configuration
 
 CONFIG = INSIDE
@@ -34,9 +26,9 @@ def specification(*, port: int, programs: Mapping[str, Path]) -> Specification:
         setup=_network(),
         cable=False,
         daemons=[
-            Daemon(name="etcd", argv=_etcd(), env=LESS_COLLECTION),
-            Daemon(name="kube-apiserver", argv=_api_server(port), env=LESS_COLLECTION),
-            Daemon(name="kube-controller-manager", argv=_controller_manager(), env=LESS_COLLECTION),
+            Daemon(name="etcd", argv=_etcd()),
+            Daemon(name="kube-apiserver", argv=_api_server(port)),
+            Daemon(name="kube-controller-manager", argv=_controller_manager()),
             Daemon(name="kube-scheduler", argv=_scheduler()),
             Daemon(name="kube-proxy", argv=[_K8S, "kube-proxy", f"--config={CONFIG / 'kube-proxy.json'}"]),
             Daemon(name="coredns", argv=[str(PROGRAMS / "coredns"), "-conf", str(CONFIG / "Corefile")]),

@@ -25,8 +25,6 @@ INIT = Path(__file__).with_name("machine_init.py")
 INSIDE = Path("/run/testbed")
 PROGRAMS = Path("/run/testbed-bin")
 LISTENER = "{listener}"
-LESS_COLLECTION = {"GOGC": "300"}
-"""For Go programs that run all the time: a tenth less processor time for some memory."""
 FORWARD_PACKETS = ("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
 _BOOT_TIMEOUT_S = 60
 _HALT_ROUNDS = 20

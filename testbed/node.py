@@ -9,7 +9,7 @@ from pathlib import Path
 
 from testbed import addresses, volume_provisioner
 from testbed.addresses import NodeNet
-from testbed.machine import FORWARD_PACKETS, INSIDE, LESS_COLLECTION, PROGRAMS, Daemon, Specification
+from testbed.machine import FORWARD_PACKETS, INSIDE, PROGRAMS, Daemon, Specification
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 IMAGE_STORE = Path("var/lib/containerd")
@@ -26,7 +26,7 @@ def specification(*, net: NodeNet, k8s: Path) -> Specification:
         cable=True,
         daemons=[
             Daemon(name="containerd", argv=["containerd", "--config", str(INSIDE / "containerd.toml")]),
-            Daemon(name="kubelet", argv=_kubelet(net), env=LESS_COLLECTION),
+            Daemon(name="kubelet", argv=_kubelet(net)),
             Daemon(name="kube-proxy", argv=[_K8S, "kube-proxy", f"--config={INSIDE / 'kube-proxy.json'}"]),
             Daemon(
                 name="volume-provisioner",

@@ -46,7 +46,7 @@ def is_wanted(claim: Object, node: str) -> bool:
     """Whether the claim waits for a volume of this provisioner on this node."""
     metadata = claim["metadata"]
     marks = metadata.get("annotations", {})
-    return (
+    return bool(
         (marks.get(_ASKED), marks.get(_PLACED)) == (PROVISIONER, node)
         and not claim["spec"].get("volumeName")
         and "deletionTimestamp" not in metadata
@@ -56,14 +56,12 @@ def is_wanted(claim: Object, node: str) -> bool:
 def is_done_with(volume: Object, node: str) -> bool:
     """Whether nobody needs the volume any more, and this provisioner is to remove it."""
     metadata, spec = volume["metadata"], volume["spec"]
-    ours = metadata.get("annotations", {}).get(_MADE_BY) == PROVISIONER and spec["nodeAffinity"] == _only_on(
-        node
+    return bool(
+        metadata.get("annotations", {}).get(_MADE_BY) == PROVISIONER
+        and spec["nodeAffinity"] == _only_on(node)
+        and spec["persistentVolumeReclaimPolicy"] == "Delete"
+        and volume["status"].get("phase") == "Released"
     )
-    unneeded = (spec["persistentVolumeReclaimPolicy"], volume["status"].get("phase")) == (
-        "Delete",
-        "Released",
-    )
-    return bool(ours and unneeded)
 
 
 def directory_of(claim: Object) -> Path:
