@@ -126,7 +126,9 @@ def _of_the_minute(
     return attempts, inside, cut_at, connected_at
 
 
-@pytest.mark.thorough("test_relay_isolation.py has what tells a relay that its network is back, in made-up time")
+@pytest.mark.thorough(
+    "test_relay_isolation.py has what tells a relay that its network is back, in made-up time"
+)
 def test_what_waited_on_a_node_that_was_cut_off_for_a_minute_is_delivered_at_once(
     stage: Stage, cluster: ClusterHandle
 ) -> None:
