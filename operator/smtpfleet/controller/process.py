@@ -12,6 +12,7 @@ import resource
 import signal
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from smtpfleet import logs
@@ -52,7 +53,8 @@ def allow_open_files() -> None:
     give to begin with (1,024) is too few for 1,000 relays.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with suppress(ValueError, OSError):  # the kernel's own limit may be lower than that of the container
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _run(settings: Settings) -> int:

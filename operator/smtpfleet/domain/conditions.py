@@ -170,6 +170,9 @@ def _queue_healthy(pool: Pool, relays: Sequence[RelayEntry]) -> Verdict:
         return Verdict(
             "False", Reason.QUEUE_KEPT, f"{listing(stranded)}: the queue is kept but cannot be reached now"
         )
+    low = [relay.name for relay in pool.relays if relay.exists and storage_low(relay)]
+    if low:
+        return Verdict("False", Reason.STORAGE_LOW, f"{listing(low)}: the volume of the queue is nearly full")
     ephemeral = [relay.name for relay in pool.relays if relay.exists and relay.ephemeral]
     if ephemeral:
         return Verdict(
@@ -177,9 +180,6 @@ def _queue_healthy(pool: Pool, relays: Sequence[RelayEntry]) -> Verdict:
             Reason.QUEUE_EPHEMERAL,
             f"{listing(ephemeral)}: acknowledged mail is lost with the pod (relay.storage.ephemeral)",
         )
-    low = [relay.name for relay in pool.relays if relay.exists and storage_low(relay)]
-    if low:
-        return Verdict("False", Reason.STORAGE_LOW, f"{listing(low)}: the volume of the queue is nearly full")
     unknown = [relay.name for relay in pool.relays if relay.exists and silent(relay)]
     if unknown or not relays:
         return Verdict("Unknown", Reason.QUEUE_UNKNOWN, f"no report of {listing(unknown) or 'any relay'}")

@@ -185,8 +185,9 @@ def _step(old: Standing | None, seen: Sight, rules: Rules, now: datetime) -> Sta
         if old.state is not RelayState.EJECTED:
             after = replace(after, ejections=row(old, rules, now) + 1, readmitted=None)
         return after
-    if state not in SERVED:
-        return replace(after, readmitted=None)  # it serves nobody: the row stands still
+    if state not in SERVED or not seen.ready:
+        # It serves nobody: what is left of the row stands still.
+        return replace(after, ejections=row(old, rules, now), readmitted=None)
     if old.ejections and old.readmitted is None:
         return replace(after, readmitted=now)
     return replace(after, ejections=0, readmitted=None) if row(after, rules, now) == 0 else after

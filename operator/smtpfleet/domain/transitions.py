@@ -43,7 +43,7 @@ _BAD: Final = {
     ConditionType.SIGNING_READY: "False",
 }
 _WARNINGS: Final = frozenset(
-    {Reason.CERTIFICATE_EXPIRES_SOON, Reason.SIGNING_KEY_WEAK, Reason.NEEDED_BY_LOAD}
+    {Reason.CERTIFICATE_EXPIRES_SOON, Reason.SIGNING_KEY_WEAK, Reason.NEEDED_BY_LOAD, Reason.STORAGE_LOW}
 )
 """Reasons that are news although the status stays what it was."""
 _OF_SIZE: Final = frozenset({ConditionType.SCALING_ACTIVE, ConditionType.SCALING_LIMITED})

@@ -206,6 +206,16 @@ def test_a_row_of_ejections_ends_by_service_alone() -> None:
     assert (well.ejections, well.readmitted) == (0, None)
 
 
+def test_a_row_that_ended_while_nobody_looked_is_not_brought_back_by_a_pod_that_goes() -> None:
+    served = standing(RelayState.SERVING, ejections=3, readmitted=NOW - timedelta(hours=5))
+    for away in (
+        Sight(ready=False),
+        Sight(ready=False, absent=(RelayState.DEGRADED, Reason.POD_NOT_READY, "")),
+    ):
+        gone = step(served, away, RULES, NOW)
+        assert (gone.ejections, gone.readmitted) == (0, None)
+
+
 def test_when_time_alone_may_change_something_is_known_in_advance() -> None:
     def due_s(of: Standing) -> float | None:
         due = of.due(RULES)

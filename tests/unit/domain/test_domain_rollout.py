@@ -73,8 +73,30 @@ def test_a_leaving_relay_is_not_restarted_and_holds_nobody_back() -> None:
     assert _go([_old(0), relay(1)], leaving=["outbound-relay-0"]) == set()
 
 
-def test_a_leaving_relay_that_is_not_ready_is_changed_because_it_has_to_deliver() -> None:
-    assert _go([_old(0, ready=False)], leaving=["outbound-relay-0"]) == {"outbound-relay-0"}
+def test_a_leaving_relay_whose_agent_is_silent_is_changed_because_it_has_to_deliver() -> None:
+    silent = replace(_old(0, ready=False), agent=None)
+    assert _go([silent], leaving=["outbound-relay-0"]) == {"outbound-relay-0"}
+    ephemeral = replace(silent, ephemeral=True)
+    assert _go([ephemeral], leaving=["outbound-relay-0"]) == set()
+
+
+def test_a_leaving_relay_that_hands_over_is_not_restarted_although_it_is_not_ready() -> None:
+    assert _go([_old(0, ready=False), relay(1)], leaving=["outbound-relay-0"]) == set()
+
+
+def test_a_template_that_was_tried_and_made_nobody_ready_goes_to_no_other_relay() -> None:
+    assert _go([_not_ready(0), _old(1, ready=False), _old(2)]) == set()
+    assert _go([_not_ready(0), relay(1), _old(2, ready=False)]) == {"outbound-relay-2"}
+    waits_for_a_node = relay(0, deployment=STARTING, pods=(pod("outbound-relay-0", node="", ready=False),))
+    assert _go([waits_for_a_node, _old(1, ready=False)]) == {"outbound-relay-1"}
+
+
+def test_an_only_relay_that_is_away_for_a_moment_does_not_go_for_one_that_was_never_ready() -> None:
+    """Whose template may be what keeps it from being so."""
+    relays = [_old(0, ready=False), _not_ready(1)]
+    size = scale(desired=1 + surge(relays, desired=1), relays=relays, marked=())
+    assert (size.leaving, size.new) == (frozenset(), ())
+    assert _go(relays) == set()
 
 
 _ANY = st.builds(
@@ -116,6 +138,9 @@ def test_while_a_relay_is_ejected_only_that_one_may_be_restarted() -> None:
         ([_old(0), _old(1)], 2, 0),
         ([relay(0)], 1, 0),
         ([_old(0, ready=False)], 1, 0),
+        ([_old(0, ready=False), _not_ready(1)], 1, 1),
+        ([_old(0, ready=False), _old(1, ready=False)], 1, 0),
+        ([_old(0, ready=False), relay(1)], 1, 0),
         ([_old(0, paused=True)], 1, 0),
         ([replace(_old(0), wish=Wish.DRAIN)], 1, 0),
         ([replace(_old(0), claim=Claim(leaving=True)), relay(1)], 1, 0),

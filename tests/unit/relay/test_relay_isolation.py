@@ -81,6 +81,27 @@ def test_a_balancer_that_was_away_says_nothing_while_mail_gets_through_or_there_
     assert relay.run(60) == 0
 
 
+def test_mail_that_failed_before_a_balancer_was_away_says_nothing_of_the_network(relay: _Relay) -> None:
+    relay.mail = LOST
+    relay.run(10)
+    relay.mail = None
+    relay.run(3600)
+    relay.speakers = [OTHER]
+    relay.run(10)
+    relay.speakers = [BALANCER, OTHER]
+    assert relay.run(60) == 0
+
+
+@pytest.mark.parametrize("looks_first", [True, False])
+def test_who_stood_still_himself_heard_no_silence(relay: _Relay, looks_first: bool) -> None:
+    relay.mail = LOST
+    relay.run(60)
+    relay.now_s += 10
+    if looks_first:
+        assert not relay.isolation.is_over()
+    assert relay.run(60) == 0
+
+
 def test_a_moment_of_silence_is_none(relay: _Relay) -> None:
     relay.mail = LOST
     relay.run(60)
