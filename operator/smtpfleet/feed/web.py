@@ -6,6 +6,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -14,6 +15,9 @@ from pydantic import BaseModel
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 Check = Callable[[], str]
 """Gives "" while all is well, else the reason."""
+
+_IDLE_S: Final = 75.0
+"""A connection without a question for so long is closed; the operator keeps its own for less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,9 @@ async def serve(
         OSError: the port is taken.
     """
     runner = web.AppRunner(
-        application(status=status, registry=registry, healthy=healthy, ready=ready), access_log=None
+        application(status=status, registry=registry, healthy=healthy, ready=ready),
+        access_log=None,
+        keepalive_timeout=_IDLE_S,
     )
     await runner.setup()
     try:
