@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import platform
-import re
 import time
 from collections.abc import Iterator
 from uuid import uuid4
@@ -18,9 +16,6 @@ from scenario.kube import wait_until
 from scenario.load import Shape, run
 from scenario.stage import Stage
 from smtpfleet.api.delivery import Smarthost
-from smtpfleet.api.turns import SLICE_NS
-
-_LINUX = tuple(map(int, re.findall(r"\d+", platform.release())[:2]))
 
 
 @pytest.fixture(scope="module")
@@ -155,19 +150,6 @@ def test_a_reload_leaves_nothing_that_was_under_way_in_the_queue(
     arrivals = of_this_run(stage.wait_drained(attempts, timeout_s=25), earlier)
     earlier.extend(attempts)
     assert check(attempts, arrivals).ok
-
-
-@pytest.mark.skipif(_LINUX < (6, 12), reason="this Linux has one length of turns")
-def test_what_carries_mail_takes_short_turns(stage: Stage) -> None:
-    for component, container, program in (
-        ("relay", "relay", "master"),
-        ("balancer", "haproxy", "haproxy"),
-        ("balancer", "haproxy-twin", "haproxy"),
-    ):
-        show = f'cd /proc; for comm in $(grep -lx {program} [0-9]*/comm); do chrt -p "${{comm%/comm}}"; done'
-        pod = stage.pods(component)[0].name
-        said = stage.kube.run("exec", "-n", stage.namespace, pod, "-c", container, "--", "sh", "-c", show)
-        assert f"runtime parameter: {SLICE_NS}\n" in said
 
 
 def _put_off(stage: Stage) -> bool:

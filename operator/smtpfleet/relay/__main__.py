@@ -11,11 +11,11 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from smtpfleet import logs
-from smtpfleet.api import names, turns
+from smtpfleet.api import names
 from smtpfleet.api.probes import nobodys_addresses
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.feed import web
@@ -43,7 +43,6 @@ from smtpfleet.relay.users.book import UserBook
 from smtpfleet.relay.users.service import Users
 
 logger = logging.getLogger("smtpfleet.relay")
-_CHRT_LIMIT_S = 5.0
 
 _LOOK_S = 1.0
 
@@ -141,11 +140,6 @@ class _Relay:
             make_postfix=self._postfix,
         )
 
-    async def take_short_turns(self) -> None:
-        """This process, threads and processes to come: Postfix, the signers, and what answers smtpd."""
-        with suppress(OSError):
-            await self._children.run(turns.of_process(os.getpid()), limit_s=_CHRT_LIMIT_S)
-
     def _table_changed(self) -> None:
         """The accepted table and the newest one may name different Secrets: both are followed."""
         self.secrets.follow({name for table in self._tables() for name in table.secrets})
@@ -211,7 +205,6 @@ async def _run(settings: Settings, paths: Paths) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, relay.agent.stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
-    await relay.take_short_turns()
     relay.pump.start()
     async with AsyncExitStack() as stack:
         await _open_ports(relay, paths, stack)

@@ -6,7 +6,7 @@ init container has rendered from the mounted routing table, so it needs neither 
 
 from typing import Any, Final
 
-from smtpfleet.api import names, turns
+from smtpfleet.api import names
 from smtpfleet.resources.marks import labels, metadata, selector
 from smtpfleet.resources.placement import spread
 from smtpfleet.resources.pods import (
@@ -110,7 +110,7 @@ def _haproxy(pool: Pool, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "image": pool.images.balancer,
-        "command": list(turns.with_short_turns(*names.haproxy_command(name))),
+        "command": list(names.haproxy_command(name)),
         "env": [
             {"name": names.ADMIN_SOCKET_VARIABLE, "value": names.admin_socket(name)},
             {"name": names.HEALTH_PORT_VARIABLE, "value": str(health)},
