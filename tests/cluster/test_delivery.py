@@ -142,7 +142,8 @@ def _store(stage: Stage, name: str, kind: str, data: Mapping[str, bytes]) -> Non
 
 
 @pytest.fixture(scope="module")
-def scene(local: Local) -> Iterator[Scene]:
+def scene(local: Local, cluster: ClusterHandle) -> Iterator[Scene]:
+    """Receivers and names first: by the time the pool is ready all nodes know of a Service, and that it has no pods."""
     namespace = f"delivery-{uuid4().hex[:6]}"
     names = [f"{sink}.{namespace}.svc.cluster.local" for sink in (PROVIDER, PARTNER)]
     pair = make(names, now=datetime.now(UTC))
@@ -152,25 +153,22 @@ def scene(local: Local) -> Iterator[Scene]:
         tls = ("--tls", "/etc/sink/tls.crt", "/etc/sink/tls.key")
         stage.add_sink(PROVIDER, *tls, "--users", "/etc/sink/users", secret="receivers")
         stage.add_sink(PARTNER, *tls, secret="receivers")
+        _dead_address(stage)
+        cluster.mail_zone(
+            "shop MX 10 dead\n"
+            "shop MX 20 one\n"
+            "shop MX 30 other\n"
+            "safe MX 10 other\n"
+            f"dead A {stage.address('dead')}\n"
+            f"one A {stage.address(SINK)}\n"
+            f"other A {stage.address(PARTNER)}\n"
+            f"bare A {stage.address(SINK)}\n"
+        )
         stage.pool(**SHAPE)
         yield Scene(stage, pair)
 
 
-def test_mail_goes_by_mx_in_the_order_of_preference_past_a_dead_one(
-    scene: Scene, cluster: ClusterHandle
-) -> None:
-    stage = scene.stage
-    _dead_address(stage)
-    cluster.mail_zone(
-        "shop MX 10 dead\n"
-        "shop MX 20 one\n"
-        "shop MX 30 other\n"
-        "safe MX 10 other\n"
-        f"dead A {stage.address('dead')}\n"
-        f"one A {stage.address(SINK)}\n"
-        f"other A {stage.address(PARTNER)}\n"
-        f"bare A {stage.address(SINK)}\n"
-    )
+def test_mail_goes_by_mx_in_the_order_of_preference_past_a_dead_one(scene: Scene) -> None:
     scene.deliver()
     assert {arrival.tls for arrival in scene.arrived(scene.send("shop.mail.test"), SINK)} == {""}
     scene.arrived(scene.send("bare.mail.test"), SINK)
