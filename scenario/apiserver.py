@@ -70,7 +70,7 @@ class ApiServer:
     """One API server and this process's connections to it, which any thread may use."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        client = new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call] # untyped library
+        client = new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call] # the library has no types
         self._configuration = client.configuration
         self._pool = client.rest_client.pool_manager
         self._known: dict[str, Resource] = {}

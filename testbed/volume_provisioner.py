@@ -243,9 +243,9 @@ class Provisioner:
                 for found in self._server.objects(f"/api/v1/{kind}"):
                     try:
                         see(found)
-                    except Exception:
+                    except Exception:  # whatever is wrong with one object must not cost the others their volumes
                         traceback.print_exc()
-            except Exception as error:
+            except Exception as error:  # a daemon whose thread has ended would look well, and do nothing
                 print(f"{kind}: {error!r}", file=sys.stderr)
                 time.sleep(_AGAIN_S)
 
