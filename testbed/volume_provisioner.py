@@ -243,7 +243,7 @@ class Provisioner:
                 for found in self._server.objects(f"/api/v1/{kind}"):
                     try:
                         see(found)
-                    except Exception:  # whatever is wrong with one object must not cost the others their volumes
+                    except Exception:  # what is wrong with one must cost no other its volume
                         traceback.print_exc()
             except Exception as error:  # a daemon whose thread has ended would look well, and do nothing
                 print(f"{kind}: {error!r}", file=sys.stderr)
