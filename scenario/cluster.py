@@ -8,6 +8,7 @@ from typing import Final
 
 from scenario.kube import Kube
 from scenario.load import ROOT
+from testbed.chosen import provider
 from testbed.identity import Cluster, from_environment
 
 OPERATOR_NAMESPACE: Final = "smtpfleet-system"
@@ -27,10 +28,11 @@ def current(cluster: Cluster | None = None) -> Local:
     """A cluster that is up with its images; that of the environment by default."""
     cluster = cluster or from_environment()
     images = json.loads((cluster.state / "images.json").read_text())
+    chosen = provider(cluster)
     kube = Kube(
         kubectl=cluster.tools / "kubectl",
         kubeconfig=cluster.kubeconfig,
-        prefix=(str(ROOT / "bin" / "in-cluster"),),
+        enter=lambda command, source: chosen.command(command, source=source),
     )
     return Local(cluster=cluster, kube=kube, images=images)
 

@@ -10,11 +10,13 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mailcheck.proxy_header import encode_proxy_header
-from scenario.kube import Kube
 from scenario.load import run_inside
+
+if TYPE_CHECKING:  # programs that begin often need none of what talks to the API server
+    from scenario.kube import Kube
 
 _LIMIT_S: Final = 20.0
 _PORT: Final = 40000
@@ -51,7 +53,7 @@ class Connection:
     waited_s: float = 0.0
 
 
-def connect(kube: Kube, plan: Plan, *, timeout_s: float = 300) -> list[Connection]:
+def connect(kube: "Kube", plan: Plan, *, timeout_s: float = 300) -> list[Connection]:
     """Carry a plan out inside the cluster's network.
 
     Raises:

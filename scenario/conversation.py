@@ -13,10 +13,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from scenario.kube import Kube
 from scenario.load import YIELDING, run_inside
+from testbed.identity import CONTROL_PLANE
+
+if TYPE_CHECKING:  # programs that begin often need none of what talks to the API server
+    from scenario.kube import Kube
 
 _AT_ONCE: Final = 60
 _REPLY_LIMIT: Final = 64 * 1024
@@ -81,12 +84,16 @@ def line(text: str, *, replies: int = 1) -> Step:
 
 
 def hold(
-    kube: Kube, conversations: Sequence[Conversation], *, source: str = "", yielding: bool = False
+    kube: "Kube",
+    conversations: Sequence[Conversation],
+    *,
+    source: str = CONTROL_PLANE,
+    yielding: bool = False,
 ) -> dict[str, Answer]:
     """Hold conversations from inside the cluster's network.
 
     Args:
-        source: the node whose address they come from.
+        source: the machine whose address they come from.
         yielding: this client's own program gets only what processor time all others leave it.
 
     Raises:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scenario.apiserver import ApiServer, KubeError, server
+from testbed.identity import CONTROL_PLANE
 
 Object = dict[str, Any]
 """A Kubernetes object as JSON."""
@@ -20,11 +21,12 @@ class NotReachedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Kube:
-    """One cluster: ``kubectl`` and ``kubeconfig`` are paths, ``prefix`` enters its network (``bin/in-cluster``)."""
+    """One cluster: ``kubectl`` and ``kubeconfig`` are paths; ``enter`` makes of a command line one that runs in the
+    network of a machine of the cluster, as ``bin/in-cluster`` does: the control plane (``cp``) or a node."""
 
     kubectl: Path
     kubeconfig: Path
-    prefix: tuple[str, ...]
+    enter: Callable[[Sequence[str], str], list[str]]
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -81,9 +83,12 @@ class Kube:
         for thing in objects:
             self.server.apply(thing)
 
-    def inside(self, command: Sequence[str]) -> list[str]:
-        """The command line that runs a program of this machine inside the cluster's network."""
-        return [*self.prefix, *command]
+    def inside(self, command: Sequence[str], *, source: str = CONTROL_PLANE) -> list[str]:
+        """The command line that runs a program of this machine inside the cluster's network.
+
+        ``source``: the machine whose address its connections come from.
+        """
+        return self.enter(command, source)
 
 
 def wait_until(seen: Callable[[], str], *, timeout_s: float, interval_s: float = 0.0) -> float:

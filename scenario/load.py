@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from mailcheck.jsonl import read_attempts
 from mailcheck.model import Attempt
 from mailcheck.timeline import Fault
-from scenario.kube import Kube
+from testbed.identity import CONTROL_PLANE
+
+if TYPE_CHECKING:  # programs that begin often need none of what talks to the API server
+    from scenario.kube import Kube
 
 ROOT = Path(__file__).resolve().parent.parent
 YIELDING: Final = (
@@ -33,21 +36,21 @@ class LoadError(Exception):
 
 
 def run_inside(
-    kube: Kube, command: Sequence[str], *, said: str = "", source: str = "", timeout_s: float
+    kube: "Kube", command: Sequence[str], *, said: str = "", source: str = CONTROL_PLANE, timeout_s: float
 ) -> str:
     """Run a program of the repository inside the cluster's network, and return what it prints.
 
     Args:
         said: its standard input.
-        source: the node whose address its connections come from; empty: as the cluster has it.
+        source: the node whose address its connections come from, else the control plane's.
 
     Raises:
         LoadError: the program failed.
     """
     done = subprocess.run(
-        kube.inside(command),
+        kube.inside(command, source=source),
         cwd=ROOT,
-        env=_environment(kube, source),
+        env=dict(kube.environment),
         input=said,
         capture_output=True,
         text=True,
@@ -57,10 +60,6 @@ def run_inside(
     if done.returncode:
         raise LoadError(f"{' '.join(command)} failed: {done.stderr}")
     return done.stdout
-
-
-def _environment(kube: Kube, source: str) -> dict[str, str]:
-    return {**kube.environment, **({"IN_CLUSTER_FROM": source} if source else {})}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +82,7 @@ class Load:
     began: float
 
     @classmethod
-    def start(cls, kube: Kube, shape: Shape, *, source: str = "") -> Self:
+    def start(cls, kube: "Kube", shape: Shape, *, source: str = CONTROL_PLANE) -> Self:
         """Start the generator; ``source`` as for :func:`run_inside`."""
         directory = tempfile.TemporaryDirectory(prefix="smtpfleet-load-")
         command = [
@@ -96,9 +95,9 @@ class Load:
             *shape.flags,
         ]  # fmt: skip
         process = subprocess.Popen(
-            kube.inside(command),
+            kube.inside(command, source=source),
             cwd=ROOT,
-            env=_environment(kube, source),
+            env=dict(kube.environment),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -132,7 +131,7 @@ class Step:
     act: Callable[[], float]
 
 
-def run(kube: Kube, shape: Shape, steps: Sequence[Step] = ()) -> tuple[list[Attempt], list[Fault]]:
+def run(kube: "Kube", shape: Shape, steps: Sequence[Step] = ()) -> tuple[list[Attempt], list[Fault]]:
     """Run a load with faults at their times; return attempts and faults with the moments they took effect."""
     load = Load.start(kube, shape)
     faults = []

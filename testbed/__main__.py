@@ -9,12 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from testbed import cache, inside, settings
-from testbed.current import CurrentCluster
+from testbed.chosen import provider
 from testbed.errors import TestbedError
 from testbed.identity import CONTROL_PLANE, Cluster, from_environment
-from testbed.kind import KindCluster
-from testbed.native import NativeCluster
-from testbed.provider import Provider, chosen_kind
+from testbed.provider import Provider
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,17 +37,6 @@ def parser() -> argparse.ArgumentParser:
     volume.add_argument("volume", help="claim, namespace/claim or the volume's directory")
     commands.add_parser("dns", help="replace the records of mail.test by those on standard input")
     return top
-
-
-def provider(cluster: Cluster) -> Provider:
-    """The cluster as what it is, or is to be."""
-    match chosen_kind(cluster, os.environ):
-        case "kind":
-            return KindCluster(cluster)
-        case "current":
-            return CurrentCluster(cluster)
-        case _:
-            return NativeCluster(cluster)
 
 
 def main(argv: Sequence[str]) -> int:

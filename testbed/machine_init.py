@@ -24,6 +24,8 @@ RESTART_DELAY_S = 1.0
 POLL_S = 0.1
 CABLE = "eth0"
 LISTENER = "{listener}"
+ENVIRONMENT = {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/root", "GOGC": "400"}
+"""Of every daemon. The Go programs among them have little memory, and collect it less often than they would."""
 
 
 def _mount(*arguments: str, keep: tuple[int, ...] = ()) -> None:
@@ -107,7 +109,7 @@ class Daemons:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={"PATH": os.environ.get("PATH", os.defpath), "HOME": "/root", **entry.get("env", {})},
+                env=ENVIRONMENT,
                 pass_fds=[self._listener] if takes_listener else [],
                 start_new_session=True,
             )

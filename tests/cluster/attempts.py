@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from scenario.kube import Kube
 from scenario.load import ROOT
+
+if TYPE_CHECKING:  # programs that begin often need none of what talks to the API server
+    from scenario.kube import Kube
 
 _PATIENCE_S = 15.0
 
@@ -40,7 +42,7 @@ class Answer:
     waited_s: float
 
 
-def try_all(kube: Kube, attempts: Sequence[Attempt]) -> list[Answer]:
+def try_all(kube: "Kube", attempts: Sequence[Attempt]) -> list[Answer]:
     """Make the attempts, one after the other."""
     done = subprocess.run(
         kube.inside([sys.executable, "-m", "tests.cluster.attempts"]),

@@ -18,6 +18,7 @@ from mailcheck.model import Attempt
 from scenario.kube import Kube
 from scenario.load import LoadError, run_inside
 from testbed import packages
+from testbed.identity import CONTROL_PLANE
 from tests.conformance.clients import CLIENTS, GO_PROGRAM, HERE, PORTS, Client, Security, Submission
 from tests.conformance.drive import Outcome
 from tests.conformance.features import EXTENSIONS, MECHANISMS, Feature, Letter, letter
@@ -134,11 +135,11 @@ def _ways(client: Client, feature: Feature) -> set[Security]:
 
 
 def submit(
-    kube: Kube, place: Place, given: Sequence[Case], directory: Path, *, source: str = ""
+    kube: Kube, place: Place, given: Sequence[Case], directory: Path, *, source: str = CONTROL_PLANE
 ) -> dict[str, Outcome]:
     """Run the cases inside the cluster's network, several at a time; outcomes by name of the case.
 
-    ``source`` is the node whose address the clients have.
+    ``source`` is the machine whose address the clients have.
     """
     told = json.dumps([_told(place, case, directory) for case in given])
     program = [sys.executable, "-m", "tests.conformance.drive"]
