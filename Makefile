@@ -11,8 +11,7 @@ PY := PYTHONPATH=operator:. .venv/bin/python
 export CLUSTER ?=
 export CLUSTER_NAME ?= smtpfleet
 TEST_CLUSTER_NAME ?= smtpfleet-test
-# What to test, in how many processes: each has a cluster of its own. Files begin in their order: those that need a
-# cluster come first, so that the many short ones after them keep both processes busy to the end.
+# What to test, with how many clusters: each has a process of its own, and one more runs what needs no cluster.
 TESTS ?= tests
 JOBS ?= $(if $(filter current,$(CLUSTER)),1,2)
 PYTEST_ARGS ?=
@@ -49,7 +48,7 @@ install: .venv/ready ## The chart into the current cluster
 
 .PHONY: test
 test: .venv/ready ## The tests (TESTS=…: some), on real clusters of their own that are removed afterwards
-	@CLUSTER_NAME=$(TEST_CLUSTER_NAME) $(PY) -m pytest $(TESTS) -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@CLUSTER_NAME=$(TEST_CLUSTER_NAME) $(PY) -m pytest $(TESTS) -n $$(($(JOBS) + 1)) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-all
 test-all: ## The same with all that it leaves out: what is marked thorough, all faults, all clients

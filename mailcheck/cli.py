@@ -83,7 +83,9 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--choice", type=Choice, choices=list(Choice), default=Choice.ROUND_ROBIN)
     pace = parser.add_argument_group("pace")
     pace.add_argument("--rate", type=float, metavar="R", help="open loop: messages per second")
-    pace.add_argument("--count", type=int, metavar="N", help="open loop: messages")
+    pace.add_argument(
+        "--count", type=int, metavar="N", help="open loop: messages, or fewer where SIGTERM comes first"
+    )
     pace.add_argument(
         "--closed", type=int, metavar="C", help="closed loop: so many clients, each as fast as it is answered"
     )
@@ -188,7 +190,11 @@ async def _run_load(arguments: argparse.Namespace, load: Load) -> Sequence[Attem
         return result.attempts
     if arguments.rate is None or arguments.count is None or arguments.seconds is not None:
         raise MailcheckError("give --rate and --count, or --closed and --seconds")
-    return await generate(load, rate=arguments.rate, count=arguments.count, reuse=arguments.reuse)
+    enough = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, enough.set)
+    return await generate(
+        load, rate=arguments.rate, count=arguments.count, reuse=arguments.reuse, enough=enough
+    )
 
 
 def _load(arguments: argparse.Namespace) -> Load:

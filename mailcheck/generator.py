@@ -4,6 +4,7 @@ A closed loop slows down with its target and so hides an outage; here a target t
 clients waiting as the rate brings in a second. What the generator itself is late is recorded with each attempt.
 """
 
+import asyncio
 import random
 from collections.abc import Callable, Coroutine
 
@@ -21,6 +22,7 @@ async def generate(
     reuse: int = 0,
     on_attempt: Callable[[Attempt], None] | None = None,
     rng: random.Random | None = None,
+    enough: asyncio.Event | None = None,
 ) -> list[Attempt]:
     """Hand in ``count`` messages at ``rate`` per second, without retries, and return what became of each.
 
@@ -32,6 +34,7 @@ async def generate(
             which no kept connection is free starts late, which its attempt shows.
         on_attempt: called with each attempt as soon as its outcome is known.
         rng: chooses the target, if the load says random.
+        enough: once it is set, no more messages are begun.
 
     Raises:
         MailcheckError: the load makes no sense, a target cannot be resolved, or this process ran out of resources.
@@ -51,14 +54,19 @@ async def generate(
             on_attempt(attempt)
 
     try:
-        await on_schedule(one, rate=rate, count=count, clock=clock)
+        await on_schedule(one, rate=rate, count=count, clock=clock, enough=enough)
     finally:
         await sessions.close()
     return sorted(attempts, key=lambda a: a.planned)
 
 
 async def on_schedule(
-    send: Callable[[int, float], Coroutine[None, None, None]], *, rate: float, count: int, clock: EpochClock
+    send: Callable[[int, float], Coroutine[None, None, None]],
+    *,
+    rate: float,
+    count: int,
+    clock: EpochClock,
+    enough: asyncio.Event | None = None,
 ) -> None:
     """Start ``send(number, planned)`` at each planned moment, never waiting for an earlier one; return after the last.
 
@@ -70,4 +78,6 @@ async def on_schedule(
         for number in range(count):
             planned = begin + number / rate
             await clock.sleep_until(planned)
+            if enough is not None and enough.is_set():
+                return
             tasks.create_task(send(number, planned))

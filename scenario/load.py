@@ -104,6 +104,15 @@ class Load:
         )
         return cls(process=process, directory=directory, began=time.time())
 
+    def last(self, seconds: float) -> None:
+        """Wait until it has gone on for so long."""
+        time.sleep(max(0.0, self.began + seconds - time.time()))
+
+    def enough(self) -> list[Attempt]:
+        """Let it begin no more messages, and read what became of each."""
+        self.process.terminate()
+        return self.finish()
+
     def finish(self, *, timeout_s: float = 300) -> list[Attempt]:
         """Wait for the generator and read what became of each message.
 

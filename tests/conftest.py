@@ -8,7 +8,6 @@ SMTPFLEET_KEEP=1 to keep it for the next run.
 import itertools
 import os
 import random
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -16,12 +15,11 @@ from hypothesis import settings
 
 from scenario.cluster import Local, current, install
 from testbed.handle import ClusterHandle
+from tests.scheduling import ByNeed, yield_to_others
 
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 _NAME = os.environ.get("CLUSTER_NAME") or "smtpfleet-test"
 os.environ["CLUSTER_NAME"] = f"{_NAME}-{_WORKER}" if _WORKER else _NAME
-# bin/in-cluster starts with every client: not by way of whatever else is called python3 here.
-os.environ.setdefault("PYTHON", sys.executable)
 _SHORT_CHAOS = 3
 # How long an example takes is the machine's business.
 settings.register_profile("smtpfleet", deadline=None)
@@ -43,12 +41,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    yield_to_others(os.environ)
     # The rounds of tests/chaos take their seeds from there, also when the option gives it.
     os.environ["SMTPFLEET_CHAOS_SEED"] = str(config.option.chaos_seed)
     config.addinivalue_line(
         "markers",
         "thorough(why): it takes long, and a shorter test shows most of it: for `make test-all`, and `make chaos`",
     )
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config) -> ByNeed:
+    return ByNeed(config)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

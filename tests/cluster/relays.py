@@ -28,6 +28,8 @@ HEALTH = {
 """Short times, but none that a busy machine exceeds. A probe takes 2 s in one of the tests."""
 
 
+MOST_S = 600
+"""Seconds after which mail ends, whatever a test still does."""
 _BREAK = """
 set -- smtpd_client_restrictions=defer
 rm -f /tmp/mended
@@ -42,12 +44,17 @@ done
 def under_load(
     stage: Stage, earlier: list[Attempt], *, seconds: float, rate: int, errors_at_most: float = 0.02
 ) -> Iterator[None]:
-    """Mail for so long; afterwards nothing of it may be missing. ``errors_at_most``: share that clients may notice."""
-    load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=int(rate * seconds)))
+    """Mail all the time, and for so long at least; afterwards nothing of it may be missing.
+
+    ``errors_at_most``: share that clients may notice.
+    """
+    count = int(rate * MOST_S)
+    load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=count))
     try:
         yield
+        load.last(seconds)
     finally:
-        attempts = load.finish(timeout_s=seconds + 120)
+        attempts = load.enough()
     arrivals = of_this_run(stage.wait_drained(attempts), earlier)
     earlier.extend(attempts)
     assert check(attempts, arrivals).ok

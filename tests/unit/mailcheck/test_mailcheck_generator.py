@@ -324,6 +324,19 @@ async def test_many_messages_are_accounted_for_one_by_one() -> None:
     assert steps == pytest.approx([1 / 2000] * 299, abs=1e-5)
 
 
+async def test_what_was_begun_ends_and_nothing_is_begun_once_it_is_enough() -> None:
+    enough = asyncio.Event()
+
+    def tell(attempt: Attempt) -> None:
+        enough.set()
+
+    async with sink() as (running, target):
+        attempts = await generate(load(target), rate=1000, count=10_000, on_attempt=tell, enough=enough)
+        assert check(attempts, arrivals(running)).ok
+    assert 1 <= len(attempts) < 10_000
+    assert all(attempt.acknowledged for attempt in attempts)
+
+
 @pytest.mark.parametrize("keep", [1, 3])
 async def test_kept_connections_carry_all_messages(keep: int) -> None:
     async with sink() as (running, target):
