@@ -20,7 +20,7 @@ from tests.scheduling import ByNeed, yield_to_others
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 _NAME = os.environ.get("CLUSTER_NAME") or "smtpfleet-test"
 os.environ["CLUSTER_NAME"] = f"{_NAME}-{_WORKER}" if _WORKER else _NAME
-_SHORT_CHAOS = 3
+_SHORT_CHAOS = 2
 # How long an example takes is the machine's business.
 settings.register_profile("smtpfleet", deadline=None)
 settings.load_profile("smtpfleet")

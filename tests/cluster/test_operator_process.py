@@ -100,6 +100,7 @@ def test_an_operator_that_was_stopped_for_long_ends_without_having_written_anyth
         assert other.running
 
 
+@pytest.mark.thorough("test_faults.py stops it for ten seconds, test_controller_election.py for any time")
 def test_an_api_server_that_is_away_for_half_a_minute_restarts_no_operator(
     quiet: Local, cluster: ClusterHandle, mail: Space, tmp_path: Path
 ) -> None:
