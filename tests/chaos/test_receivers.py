@@ -72,10 +72,10 @@ def test_no_relay_is_added_for_a_receiver(local: Local, mode: dict[str, Any], re
     with _stage(local) as stage:
         stage.pool(autoscaling=AUTOSCALING)
         load = Load.start(
-            stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=rate * (OUTAGE_S + 15))
+            stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=rate * 2 * OUTAGE_S)
         )
         try:
-            time.sleep(5)
+            load.last(5)
             stage.sink_mode(**mode)
             end = time.monotonic() + OUTAGE_S
             while time.monotonic() < end:
@@ -86,8 +86,9 @@ def test_no_relay_is_added_for_a_receiver(local: Local, mode: dict[str, Any], re
             waiting = stage.queued()
             stage.sink_mode(mode="accept")
             began = time.monotonic()
+            load.last(OUTAGE_S + 15)
         finally:
-            attempts = load.finish(timeout_s=OUTAGE_S + 120)
+            attempts = load.enough()
         # What was put off for the last time just before the end sleeps as long as it is old.
         _account(stage, attempts, timeout_s=2 * OUTAGE_S)
         logger.info("%d waited, gone %.0f s after the end", waiting, time.monotonic() - began)
