@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from bench.scaling.relays import RATE, Fleet, Relay, percentile
-from smtpfleet.api.autoscaling import Autoscaling
+from smtpfleet.api.autoscaling import Autoscaling, ScaleDown
 from smtpfleet.api.reasons import Reason
 from smtpfleet.domain.autoscaling import Rules, Sight, sizing
 from smtpfleet.domain.load import Load, Sample, flow
@@ -150,8 +150,18 @@ def by_queue_length(per_relay: float) -> Hpa:
     return Hpa(ratio)
 
 
+def quick_to_shrink() -> Operator:
+    """This operator where relays start in seconds, so that one too few is put right before anybody waits long."""
+    scale_down = ScaleDown(stabilization_window="1m", period="15s")
+    autoscaling = Autoscaling(
+        min_replicas=LEAST, max_replicas=MOST, target_drain_time=f"{DRAIN_S}s", scale_down=scale_down
+    )
+    return Operator(rules=Rules.of(autoscaling))
+
+
 SCALERS: Final[dict[str, Callable[[], Scaler]]] = {
     "smtpfleet": Operator,
+    "smtpfleet, quick to shrink": quick_to_shrink,
     f"HPA on CPU, {CPU_TARGET:.0%}": lambda: by_cpu(CPU_TARGET),
     f"HPA on CPU, {CAUTIOUS_CPU_TARGET:.0%}": lambda: by_cpu(CAUTIOUS_CPU_TARGET),
     "queue length": lambda: by_queue_length(RATE * DRAIN_S),
