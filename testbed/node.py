@@ -121,6 +121,8 @@ def _kubelet_configuration() -> dict[str, object]:
         "imageGCHighThresholdPercent": 100,
         "oomScoreAdj": 0,
         "maxPods": 200,
+        # Tests kill the same container again and again; each time it would wait longer, minutes in the end.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "5s"},
     }
 
 
