@@ -167,12 +167,13 @@ def _settle(
     stage: Stage, attempts: list[Attempt], earlier: list[Attempt], *, count: int, duplicates: int
 ) -> None:
     """Wait until the relay is gone and every queue is empty, and account for all."""
+    known = list(earlier)
+    earlier.extend(attempts)  # whatever comes of them: they are no later round's
     wait_until(lambda: _count(stage, count), timeout_s=240)
     failover.settle(stage, relays=count)
     for pod in stage.pods("relay"):
         stage.kube.run("exec", "-n", stage.namespace, pod.name, "--", "postqueue", "-f")
-    arrivals = of_this_run(stage.wait_drained(attempts, timeout_s=240), earlier)
-    earlier.extend(attempts)
+    arrivals = of_this_run(stage.wait_drained(attempts, timeout_s=240), known)
     verdict = check(attempts, arrivals)
     assert verdict.ok, f"lost {verdict.lost[:5]}, unexpected {verdict.unexpected[:5]}"
     logger.info("%d of %d messages came more than once", verdict.extra_copies, len(attempts))
