@@ -1,4 +1,4 @@
-"""SMTP servers that break in one exact place, and a running sink."""
+"""SMTP servers that break in one exact place, a running sink, and what is handed in."""
 
 import asyncio
 import socket
@@ -7,7 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from mailcheck.dialogue import ClientOptions
+from mailcheck.generator import generate
+from mailcheck.jsonl import decode_arrivals
+from mailcheck.message import MessageShape
+from mailcheck.model import Arrival, Attempt
 from mailcheck.sink.server import RunningSink, SinkSettings, run_sink
+from mailcheck.submit import Load
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -78,3 +84,18 @@ def reset(writer: asyncio.StreamWriter) -> None:
     """End the connection with RST instead of FIN."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
+
+
+def load(*targets: str, shape: MessageShape | None = None, client: ClientOptions | None = None) -> Load:
+    return Load(targets=targets, shape=shape or MessageShape(), client=client or ClientOptions())
+
+
+async def one(
+    target: str, *, shape: MessageShape | None = None, client: ClientOptions | None = None
+) -> Attempt:
+    (attempt,) = await generate(load(target, shape=shape, client=client), rate=1000, count=1)
+    return attempt
+
+
+def arrivals(running: RunningSink) -> list[Arrival]:
+    return decode_arrivals(running.record.lines(0, 10_000).decode("ascii").splitlines())
