@@ -35,8 +35,11 @@ with a fifth of a core each takes a second. Whatever hangs, so many begin each s
 _SPREAD: Final = 0.1
 """Pauses are shorter by up to this share, so that probes of many relays do not fall into step."""
 _TICK_S: Final = 0.25
+_USUAL_S: Final = 0.1
+"""Timers that are late by less are usual on a busy machine, and spoil nothing."""
 STALL_S: Final = 0.5
-"""So late may timers be in all while a probe is under way. If they are later, it tells of this process, not of a relay.
+"""So much later than that may timers be in all while a probe is under way. If they are later, it tells of this process,
+not of a relay.
 """
 
 
@@ -203,8 +206,8 @@ class Prober:
         return result
 
     def _lateness_s(self) -> float:
-        """How late timers of this process were in all until now."""
-        return self._late_s + max(0.0, self._clock() - self._due)
+        """How late timers of this process were in all until now, more than usual."""
+        return self._late_s + max(0.0, self._clock() - self._due - _USUAL_S)
 
     def _pause_s(self, pace: Pace, watched: _Watched) -> float:
         """From the beginning of one probe to that of the next."""
