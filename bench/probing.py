@@ -304,7 +304,7 @@ def _series(size: int, found: Sequence[dict[str, Any]]) -> Iterator[Series]:
     yield Series(name=f"{name}: of a core", unit="%", values=values("core_percent"), bar="≤ 50 %")
     yield Series(name=f"{name}: memory", unit="MB", values=values("memory_mb"), bar="< 300 MB")
     yield Series(name=f"{name}: median duration of a probe", unit="ms", values=values("latency_ms"))
-    yield Series(name=f"{name}: probes of each in an interval", unit="", values=values("rounds"), bar="≥ 1")
+    yield Series(name=f"{name}: probes of each in an interval", unit="", values=values("rounds"))
     yield Series(name=f"{name}: responders, of a core", unit="%", values=values("responders_percent"))
     failed, faults = (
         tuple(seconds for one in found for seconds in one[which]) for which in ("failed_s", "fault_s")
