@@ -8,11 +8,13 @@ interval.
 import asyncio
 import ipaddress
 import json
+import os
 import random
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +32,7 @@ from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.controller.agents import INTERVAL_S as ASKED_EVERY_S
 from smtpfleet.controller.agents import Agents, HttpAsker, open_session
 from smtpfleet.controller.agents import Target as AgentTarget
+from smtpfleet.controller.garbage import collect_seldom
 from smtpfleet.controller.probes import Probes
 from smtpfleet.controller.relay_metrics import RelayMetrics
 from smtpfleet.controller.workqueue import Done, Pace, WorkQueue
@@ -55,14 +58,24 @@ SETTLED: Final = Deployment(wanted=1, ready=1, current=True)
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one size. Fault times are empty where no relay may be ejected."""
+    """Of one size. Fault times are empty where no relay may be ejected.
+
+    Attributes:
+        rounds: probes of each relay in an interval; less than 1: the machine could not do them all.
+        responders_percent: of a core, what the responders used.
+        failed_s: from each fault to the third failed probe.
+        fault_s: from each fault to the weight 0.
+    """
 
     relays: int
     cpu_ms: float
     core_percent: float
     memory_mb: float
     latency_ms: float
-    fault_s: tuple[float, ...]
+    rounds: float
+    responders_percent: float
+    failed_s: tuple[float, ...] = ()
+    fault_s: tuple[float, ...] = ()
 
 
 class Fleet:
@@ -91,8 +104,11 @@ class Fleet:
         self.spec = SmtpPoolSpec.model_validate({"submission": {"trustedNetworks": ["10.0.0.0/8"]}})
         self._relays = _by_pool(count)
         self._statuses: dict[PoolKey, SmtpPoolStatus] = {}
-        self.weights: dict[str, tuple[int, float]] = {}
-        """Weight of each relay that is not as usual, and since when."""
+        self.judged = asyncio.Event()
+        self.out: dict[str, float] = {}
+        """When each relay's weight was 0 for the first time."""
+        self.failed: dict[str, list[float]] = {}
+        """When each relay's probes failed."""
         self.latencies_s: list[float] = []
 
     async def _probe(self, target: Target, profile: Profile, canary: bytes) -> ProbeResult:
@@ -100,6 +116,8 @@ class Fleet:
             target.address, replace(profile, port=self._smtp_port), canary, clock=self._clock
         )
         self.latencies_s.append(result.took_s)
+        if not result.ok:
+            self.failed.setdefault(target.relay, []).append(time.monotonic())
         return result
 
     async def follow(self) -> None:
@@ -129,8 +147,9 @@ class Fleet:
         self.metrics.show(key, seen.previous, status)
         self._statuses[key] = status
         for route in planned.table.relays:
-            if route.weight != 100 and route.name not in self.weights:
-                self.weights[route.name] = (route.weight, time.monotonic())
+            if route.weight == 0:
+                self.out.setdefault(route.name, time.monotonic())
+        self.judged.set()
         return Done(again_s=planned.health.again_s)
 
 
@@ -180,19 +199,19 @@ async def measure(count: int) -> Cost:
                 tasks = [group.create_task(each) for each in work]
                 await fleet.follow()
                 await asyncio.sleep(WARM_S)
-                cost = await _steady(fleet, count)
-                faults = await _faults(fleet, count, responders.stdin)
+                cost = await _steady(fleet, count, responders.pid)
+                failed, faults = await _faults(fleet, count, responders.stdin)
                 for task in tasks:
                     task.cancel()
-        return replace(cost, fault_s=faults)
+        return replace(cost, failed_s=failed, fault_s=faults)
     finally:
         responders.kill()
         await responders.wait()
 
 
-async def _steady(fleet: Fleet, count: int) -> Cost:
+async def _steady(fleet: Fleet, count: int, responders: int) -> Cost:
     fleet.latencies_s.clear()
-    began, cpu = time.monotonic(), time.process_time()
+    began, cpu, theirs = time.monotonic(), time.process_time(), _cpu_s(responders)
     await asyncio.sleep(MEASURE_S)
     wall, used = time.monotonic() - began, time.process_time() - cpu
     probes = max(1, len(fleet.latencies_s))
@@ -202,30 +221,47 @@ async def _steady(fleet: Fleet, count: int) -> Cost:
         core_percent=100 * used / wall,
         memory_mb=_resident_mb(),
         latency_ms=1000 * sorted(fleet.latencies_s or [0.0])[probes // 2],
-        fault_s=(),
+        rounds=len(fleet.latencies_s) / (count * wall / INTERVAL_S),
+        responders_percent=100 * (_cpu_s(responders) - theirs) / wall,
     )
 
 
-async def _faults(fleet: Fleet, count: int, responders: asyncio.StreamWriter) -> tuple[float, ...]:
-    """Relays begin to refuse MAIL at random moments of an interval; how long until their weight is 0.
+async def _faults(
+    fleet: Fleet, count: int, responders: asyncio.StreamWriter
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Relays begin to refuse MAIL at random moments of an interval; how long until their third probe has failed, and
+    until their weight is 0.
 
-    One that is not out after three intervals counts with all the time that was waited for it.
+    What does not happen within three intervals counts with all the time that was waited for it.
     """
     if count < 2:
-        return ()
+        return (), ()
     victims = random.sample(range(min(count, POOL_SIZE)), min(FAULTS, count // 2))
     began: dict[str, float] = {}
-    fleet.weights.clear()
+    fleet.out.clear()
+    fleet.failed.clear()
     for number in victims:
         await asyncio.sleep(random.random() * INTERVAL_S / len(victims))
         responders.write(f"{_address(number)} 451 4.3.0 a fault\n".encode())
         await responders.drain()
         began[f"relay-{number}"] = time.monotonic()
-    await asyncio.sleep(3 * INTERVAL_S)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(3 * INTERVAL_S):
+            while not began.keys() <= fleet.out.keys():
+                fleet.judged.clear()
+                await fleet.judged.wait()
     ended = time.monotonic()
-    return tuple(
-        (fleet.weights[name][1] if name in fleet.weights else ended) - at for name, at in began.items()
+    third = {name: times[2] for name, times in fleet.failed.items() if len(times) > 2}
+    return (
+        tuple(third.get(name, ended) - at for name, at in began.items()),
+        tuple(fleet.out.get(name, ended) - at for name, at in began.items()),
     )
+
+
+def _cpu_s(process: int) -> float:
+    """What a process has used of processors until now."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _resident_mb() -> float:
@@ -268,14 +304,20 @@ def _series(size: int, found: Sequence[dict[str, Any]]) -> Iterator[Series]:
     yield Series(name=f"{name}: of a core", unit="%", values=values("core_percent"), bar="≤ 50 %")
     yield Series(name=f"{name}: memory", unit="MB", values=values("memory_mb"), bar="< 300 MB")
     yield Series(name=f"{name}: median duration of a probe", unit="ms", values=values("latency_ms"))
-    faults = tuple(seconds for one in found for seconds in one["fault_s"])
+    yield Series(name=f"{name}: probes of each in an interval", unit="", values=values("rounds"))
+    yield Series(name=f"{name}: responders, of a core", unit="%", values=values("responders_percent"))
+    failed, faults = (
+        tuple(seconds for one in found for seconds in one[which]) for which in ("failed_s", "fault_s")
+    )
     if faults:
         bar = f"≤ {2 * INTERVAL_S + TIMEOUT_S:g} s"
+        yield Series(name=f"{name}: fault to third failed probe", unit="s", values=failed)
         yield Series(name=f"{name}: fault to weight 0", unit="s", values=faults, bar=bar)
 
 
 def main() -> None:
     """Measure one size, the only argument, and print JSON."""
+    collect_seldom()
     cost = asyncio.run(measure(int(sys.argv[1])))
     print(json.dumps({name: getattr(cost, name) for name in Cost.__slots__}))
 

@@ -18,6 +18,8 @@ RECIPIENT: Final = "probe@smtpfleet.invalid"
 CANARY_DOMAIN: Final = "canary.smtpfleet.invalid"
 CANARY: Final = f"canary@{CANARY_DOMAIN}"
 """Where canaries go: each relay takes this address from probes alone, and delivers it to its own agent."""
+CLOSING: Final = 421
+"""Reply code of a server that closes the connection (RFC 5321, 3.8)."""
 CANARY_BYTES: Final = 4096
 """Every canary is smaller."""
 STRANGERS: Final = {4: "192.0.2.1", 6: "2001:db8::1"}
@@ -90,6 +92,11 @@ class ProbeResult:
     def ok(self) -> bool:
         """Whether the relay did all that was asked."""
         return self.trouble is ProbeTrouble.NONE
+
+    @property
+    def refused(self) -> bool:
+        """Whether the relay itself said no. A 421 says that it closes the connection: it may have waited too long."""
+        return self.trouble is ProbeTrouble.REFUSED and self.code != CLOSING
 
 
 @dataclass(frozen=True, slots=True)

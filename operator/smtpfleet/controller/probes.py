@@ -84,6 +84,7 @@ class Probes:
                 probes=self._reports(key, relay.name),
                 canaries=self._canaries.reports(key, relay.name),
                 unprobed_s=self._prober.silent_s(key, relay.name),
+                passed_s=self._prober.passed_s(key, relay.name),
             )
             for relay in seen.relays
         )

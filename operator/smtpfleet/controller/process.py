@@ -20,6 +20,7 @@ from smtpfleet.cluster import credentials
 from smtpfleet.cluster.client import Cluster
 from smtpfleet.cluster.leases import LeaseStore
 from smtpfleet.controller.election import Elector, LeaseLostError, Timing
+from smtpfleet.controller.garbage import collect_seldom
 from smtpfleet.controller.health import Health
 from smtpfleet.controller.leader import Leader
 from smtpfleet.controller.metrics import Metrics
@@ -44,6 +45,7 @@ def main(environment: Mapping[str, str]) -> int:
         logger.critical("the operator cannot start", extra={"reason": str(error)})
         return 2
     allow_open_files()
+    collect_seldom()
     logger.info("starting", extra={"settings": dataclasses.asdict(settings)})
     return asyncio.run(_run(settings))
 

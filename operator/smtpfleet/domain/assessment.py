@@ -6,6 +6,7 @@ failure, so a probe that fails everywhere (a network policy, a broken operator) 
 nothing changes; what agents tell counts only beside what their siblings' tell; what is paused stays as it is.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -133,6 +134,12 @@ class _View:
         """Whether its last probe failed, or it is certain that it is bad."""
         newest = self.findings[0] if self.findings else None
         return self.factor == FATAL or (newest is not None and newest.fatal)
+
+    @property
+    def heard_s(self) -> float:
+        """How long ago the last probe began that said whether it works."""
+        counted = self.probes[0].began_s if self.probes else math.inf
+        return counted if self.relay.passed_s is None else min(counted, self.relay.passed_s)
 
     def row(self) -> Sequence[ProbeReport]:
         """Its last probes, as far as they failed."""
@@ -275,11 +282,13 @@ class _Judgement:
         if compared:
             return True
         others = [other for other in self._members if other.ready and not other.out and other is not view]
-        late = [other for other in others if not other.probes or other.probes[0].began_s >= row[-1].began_s]
+        late = [other for other in others if other.heard_s >= row[-1].began_s]
         if not late:
             return True
         # One of which nothing is heard for longer is told of by the condition; a probe of it nudges the pool.
-        self._waits = self._waits or all((other.relay.unprobed_s or 0.0) <= self._stale_s for other in late)
+        self._waits = self._waits or all(
+            min(other.relay.unprobed_s or 0.0, other.heard_s) <= self._stale_s for other in late
+        )
         return None
 
     def _comes_and_goes(self, view: _View) -> bool:

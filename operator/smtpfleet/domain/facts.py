@@ -116,6 +116,8 @@ class Relay:
     """The last canaries that its present pod took, the newest first."""
     unprobed_s: float | None = None
     """Seconds without a probe's result, although it is to be probed; None: it is not to be."""
+    passed_s: float | None = None
+    """How long ago the last probe began that it passed, counted or not; None: none has."""
     ephemeral: bool = False
     wish: Wish = Wish.NONE
     weight_bound: int = 100

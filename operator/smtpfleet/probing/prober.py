@@ -1,13 +1,15 @@
 """When relays are probed: one task a relay, out of step with each other but for the ticks on which all begin
 (:mod:`smtpfleet.probing.ticks`), for as long as the relay is a target.
 
-Guarantees: a relay is probed at least once an interval, and twice as often while a fault of it is not yet certain;
+Guarantees: a relay is probed at least once an interval, and twice as often while a fault of it is not yet certain; a
+process that has fallen behind probes those first of which a fault is not yet certain (:mod:`smtpfleet.probing.turns`);
 results of an earlier pod of a relay are forgotten; a result that this process's own slowness may have spoilt does not
 count; no result and no fault of a probe ends its task.
 """
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from smtpfleet.api.probes import ProbeResult
 from smtpfleet.probing.canaries import Canaries
 from smtpfleet.probing.dialogue import Profile
 from smtpfleet.probing.ticks import sleep_until
+from smtpfleet.probing.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +28,19 @@ KEPT: Final = 11
 """Results kept of a relay: the largest threshold, and one to see that there were more."""
 AT_ONCE: Final = 256
 """Probes under way at a time; more of them wait, which only happens when most relays hang."""
+BEGINNING: Final = 96
+"""Of these, so many that have just begun: five ticks of 1,000 relays. Together they need some 0.2 s of CPU, so even
+with a fifth of a core each takes a second. Whatever hangs, so many begin each second.
+"""
 _SPREAD: Final = 0.1
 """Pauses are shorter by up to this share, so that probes of many relays do not fall into step."""
 _TICK_S: Final = 0.25
+_USUAL_S: Final = 0.1
+"""Timers that are late by less are usual on a busy machine, and spoil nothing."""
 STALL_S: Final = 0.5
-"""So late may a timer be before probes under way no longer count: they would tell of this process, not of relays."""
+"""So much later than that may timers be in all while a probe is under way. If they are later, it tells of this process,
+not of a relay.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,8 @@ class _Watched:
     target: Target
     since: float
     results: deque[Timed] = field(default_factory=lambda: deque(maxlen=KEPT))
+    passed: float | None = None
+    """When the last probe began that it passed, counted or not."""
     task: asyncio.Task[None] | None = None
 
 
@@ -102,8 +115,8 @@ class Prober:
         self._probe, self._told, self._clock, self._jitter = probe, told, clock, jitter
         self._canaries = canaries
         self._pools: dict[PoolKey, _Pool] = {}
-        self._slots = asyncio.Semaphore(AT_ONCE)
-        self._stalled_at = float("-inf")
+        self._turns, self._slots = Turns(BEGINNING), asyncio.Semaphore(AT_ONCE)
+        self._late_s, self._due = 0.0, math.inf
 
     def follow(self, key: PoolKey, targets: Iterable[Target], profile: Profile, pace: Pace) -> None:
         """Set which relays of a pool are probed, and how."""
@@ -139,14 +152,20 @@ class Prober:
         last = watched.results[-1].ended if watched.results else watched.since
         return self._clock() - last
 
+    def passed_s(self, key: PoolKey, relay: str) -> float | None:
+        """Seconds since the last probe began that a relay's present pod passed: also one that took so long by this
+        process's own delay that it does not count.
+        """
+        watched = self._watched(key, relay)
+        return self._clock() - watched.passed if watched and watched.passed is not None else None
+
     async def run(self) -> None:
         """Notice when this process itself is late, until cancelled."""
         try:
             while True:
-                due = self._clock() + _TICK_S
+                self._due = self._clock() + _TICK_S
                 await asyncio.sleep(_TICK_S)
-                if self._clock() - due > STALL_S:
-                    self._stalled_at = self._clock()
+                self._late_s = self._lateness_s()
         finally:
             for key in list(self._pools):
                 self.forget(key)
@@ -162,11 +181,14 @@ class Prober:
     async def _keep_probing(self, key: PoolKey, pool: _Pool, watched: _Watched) -> None:
         await sleep_until(watched.since + self._jitter() * pool.pace.interval_s, self._clock)
         while True:
-            async with self._slots:
-                began = self._clock()
+            async with self._turns.turn(urgent=_is_uncertain(pool.pace, watched)), self._slots:
+                began, late_s = self._clock(), self._lateness_s()
                 result = await self._tried(key, watched.target, pool.profile)
                 ended = self._clock()
-            counts = result is not None and not self._is_spoilt(result, began)
+            if result is not None and result.ok:
+                watched.passed = began
+            spoilt = result is not None and self._lateness_s() - late_s > STALL_S and _is_doubtful(result)
+            counts = result is not None and not spoilt
             if counts and result is not None:
                 watched.results.append(Timed(result, began, ended))
             self._told(key, watched.target.relay, result if counts else None)
@@ -183,15 +205,26 @@ class Prober:
             self._canaries.sent(key, target.relay, target.pod_uid, canary)
         return result
 
-    def _is_spoilt(self, result: ProbeResult, began: float) -> bool:
-        """Whether what looks bad may only be this process's own delay."""
-        return self._stalled_at >= began and (not result.ok or result.took_s > STALL_S)
+    def _lateness_s(self) -> float:
+        """How late timers of this process were in all until now, more than usual."""
+        return self._late_s + max(0.0, self._clock() - self._due - _USUAL_S)
 
     def _pause_s(self, pace: Pace, watched: _Watched) -> float:
         """From the beginning of one probe to that of the next."""
-        uncertain = 0 < _failed_in_a_row(watched.results) < pace.certain
-        interval_s = pace.interval_s / 2 if uncertain else pace.interval_s
+        interval_s = pace.interval_s / 2 if _is_uncertain(pace, watched) else pace.interval_s
         return interval_s * (1 - _SPREAD * self._jitter())
+
+
+def _is_uncertain(pace: Pace, watched: _Watched) -> bool:
+    """Whether it may have a fault, and that is to be found out."""
+    return 0 < _failed_in_a_row(watched.results) < pace.certain
+
+
+def _is_doubtful(result: ProbeResult) -> bool:
+    """Whether what looks bad may only be this process's own delay. What a relay says by itself is not: however late it
+    is read, the relay refused.
+    """
+    return not result.refused and (not result.ok or result.took_s > STALL_S)
 
 
 def _failed_in_a_row(results: Iterable[Timed]) -> int:

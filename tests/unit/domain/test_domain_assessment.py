@@ -1,15 +1,19 @@
 """A pool over time: what its probes do to states, weights, conditions and Events, and what they never do."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smtpfleet.api.probes import ProbeStage, ProbeTrouble
 from smtpfleet.api.routing import RouteState
-from smtpfleet.domain.assessment import assess
+from smtpfleet.api.status import SmtpPoolStatus
+from smtpfleet.domain.assessment import SIBLINGS_WAIT_S, assess
 from smtpfleet.domain.facts import Wish
 from tests.unit.domain.fleet import BEGIN, GOOD, REFUSED, SLOW, Fleet, well
+from tests.unit.domain.samples import entry, pool, probe, relay
 
 
 def test_a_new_pool_is_ready_at_once_with_full_weights_and_soon_says_that_its_probes_passed() -> None:
@@ -152,6 +156,35 @@ def test_a_threshold_of_one_failure_still_waits_until_the_siblings_were_probed()
     fleet.answers = {fleet.name(0): REFUSED}
     fleet.run(15)
     assert fleet.states() == ["Ejected", "Serving", "Serving"]
+
+
+@pytest.mark.parametrize(
+    ("siblings", "state", "again_s"),
+    [
+        ({"probes": (probe(6.0),)}, "Serving", SIBLINGS_WAIT_S),
+        ({"probes": (probe(6.0),), "passed_s": 4.0}, "Ejected", None),
+        ({"probes": (probe(6.0),), "passed_s": 5.5}, "Serving", SIBLINGS_WAIT_S),
+        ({"probes": (probe(30.0),), "passed_s": 4.0, "unprobed_s": 30.0}, "Ejected", None),
+        ({"probes": (probe(30.0),), "passed_s": 6.0, "unprobed_s": 30.0}, "Serving", SIBLINGS_WAIT_S),
+        ({"probes": (probe(30.0),), "passed_s": 30.0, "unprobed_s": 30.0}, "Serving", None),
+    ],
+)
+def test_a_sibling_that_passed_a_probe_is_known_to_work_however_long_that_took(
+    siblings: dict[str, Any], state: str, again_s: float | None
+) -> None:
+    failed: dict[str, Any] = {"stage": ProbeStage.MAIL, "trouble": ProbeTrouble.REFUSED, "code": 452}
+    bad = relay(0, probes=tuple(probe(ended_s, **failed) for ended_s in (0.1, 2.5, 5.0)))
+    seen = pool(
+        [bad, *(relay(number, **({"passed_s": 1.0} if number > 1 else siblings)) for number in (1, 2))],
+        previous=SmtpPoolStatus(relays=tuple(entry(number) for number in range(3))),
+        seen_at=BEGIN,
+    )
+    found = assess(seen)
+    assert found.standings["outbound-relay-0"].state == state
+    if again_s is None:
+        assert found.again_s is None or found.again_s > SIBLINGS_WAIT_S
+    else:
+        assert found.again_s == again_s
 
 
 def test_a_second_bad_relay_of_three_stays_while_the_first_is_out() -> None:
@@ -356,6 +389,6 @@ def test_whatever_happens_no_more_are_out_than_allowed_and_weights_follow_states
         fleet.run(seconds)
         out = fleet.states().count("Ejected")
         assert out <= count * percent // 100
-        for entry in fleet.status.relays:
-            assert (entry.weight == 0) == (entry.state.value == "Ejected")
+        for shown in fleet.status.relays:
+            assert (shown.weight == 0) == (shown.state.value == "Ejected")
         assert any(fleet.weights()) or percent == 100

@@ -2,8 +2,10 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -172,13 +174,55 @@ async def test_another_interval_holds_from_the_next_probe_on() -> None:
 @pytest.mark.looptime
 async def test_only_so_many_probes_run_at_once() -> None:
     fleet = Fleet()
-    fleet.takes_s = 3.0
+    fleet.takes_s = 10.0
     async with running(fleet):
         many = [Target(f"many-{i}", f"uid-{i}", "10.0.0.9") for i in range(module.AT_ONCE + 40)]
         fleet.prober.follow(KEY, many, PROFILE, PACE)
-        await asyncio.sleep(10)
+        await asyncio.sleep(20)
     assert fleet.most_at_once == module.AT_ONCE
     assert len({relay for _, relay in fleet.probed}) == len(many)
+
+
+@pytest.mark.looptime
+async def test_a_process_that_has_fallen_behind_first_probes_relays_that_may_have_a_fault() -> None:
+    fleet = Fleet()
+    many = [Target(f"many-{i}", f"uid-{i}", "10.0.0.9") for i in range(module.BEGINNING)]
+    fleet.says["r0"] = BAD
+    async with running(fleet):
+        fleet.prober.follow(KEY, [ONE], PROFILE, PACE)
+        await asyncio.sleep(2.4)
+        fleet.takes_s = 0.9
+        fleet.prober.follow(KEY, [*many, *(replace(each, relay=f"{each.relay}b") for each in many), ONE],
+            PROFILE, PACE)  # fmt: skip
+        await asyncio.sleep(5)
+    begun = [relay for _, relay in fleet.probed]
+    assert begun.index("r0", 1) == 1 + module.BEGINNING
+    assert fleet.times("r0")[1] == 3.3
+
+
+@pytest.mark.looptime
+async def test_a_fifth_of_a_large_fleet_may_hang_and_the_others_are_probed_as_always() -> None:
+    numbers = random.Random(1)
+    fleet = Fleet(jitter=numbers.random)
+    hanging = ProbeResult(ProbeStage.CONNECT, ProbeTrouble.TIMEOUT)
+
+    async def probe(target: Target, profile: Profile, canary: bytes) -> ProbeResult:
+        fleet.probed.append((fleet.now(), target.relay))
+        hangs = int(target.relay) % 5 == 0
+        await asyncio.sleep(PROFILE.timeout_s if hangs else 0.05)
+        return hanging if hangs else GOOD
+
+    fleet.prober._probe = probe
+    async with running(fleet):
+        many = [Target(str(number), f"uid-{number}", "10.0.0.9") for number in range(1000)]
+        fleet.prober.follow(KEY, many, PROFILE, PACE)
+        await asyncio.sleep(20)
+    times: dict[str, list[float]] = {}
+    for at, relay in fleet.probed:
+        times.setdefault(relay, []).append(at)
+    gaps = [b - a for each in times.values() for a, b in itertools.pairwise([0.0, *each])]
+    assert len(times) == 1000
+    assert max(gaps) <= 5.2
 
 
 @pytest.mark.looptime
@@ -210,24 +254,67 @@ class SlowClock:
         return asyncio.get_running_loop().time() + self.ahead_s
 
 
-@pytest.mark.looptime
-async def test_what_this_process_own_slowness_may_have_spoilt_does_not_count() -> None:
-    fleet, clock = Fleet(), SlowClock()
+@asynccontextmanager
+async def late(fleet: Fleet, *jumps_s: float) -> AsyncIterator[None]:
+    """Probes of both relays that take two seconds, in which timers are late by so much in all."""
+    clock = SlowClock()
     fleet.prober = Prober(
         fleet._probe, canaries=fleet.canaries, told=fleet._told, clock=clock, jitter=lambda: 0.0
     )
     fleet.takes_s = 2.0
-    fleet.says["r0"] = ProbeResult(ProbeStage.BANNER, ProbeTrouble.TIMEOUT)
     async with running(fleet):
         fleet.prober.follow(KEY, [ONE, TWO], PROFILE, PACE)
-        await asyncio.sleep(1)
-        clock.ahead_s = 0.9  # every timer is late by this once
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(0.3)
+        for jump_s in jumps_s:
+            clock.ahead_s += jump_s
+            await asyncio.sleep(0.3)
+        await asyncio.sleep(2.0 - 0.3 * len(jumps_s))
+        yield
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("jumps_s", [(0.9,), (0.3, 0.3, 0.3)])
+async def test_what_this_process_own_slowness_may_have_spoilt_does_not_count(
+    jumps_s: Sequence[float],
+) -> None:
+    fleet = Fleet()
+    fleet.says["r0"] = ProbeResult(ProbeStage.BANNER, ProbeTrouble.TIMEOUT)
+    async with late(fleet, *jumps_s):
         assert fleet.prober.results(KEY, "r0") == ()
         assert [timed.result for timed in fleet.prober.results(KEY, "r1")] == [GOOD]
         await asyncio.sleep(5)
         assert len(fleet.prober.results(KEY, "r0")) == 1
     assert next(result for relay, result in fleet.told if relay == "r0") is None
+
+
+@pytest.mark.looptime
+async def test_a_process_that_is_a_little_late_as_always_spoils_nothing() -> None:
+    fleet = Fleet()
+    fleet.says["r0"] = ProbeResult(ProbeStage.BANNER, ProbeTrouble.TIMEOUT)
+    async with late(fleet, *(0.099 for _ in range(6))):
+        assert len(fleet.prober.results(KEY, "r0")) == 1
+
+
+@pytest.mark.looptime
+async def test_what_a_relay_says_counts_however_late_it_is_read() -> None:
+    fleet = Fleet()
+    fleet.says = {"r0": BAD, "r1": ProbeResult(ProbeStage.MAIL, ProbeTrouble.REFUSED, code=421)}
+    async with late(fleet, 0.9):
+        assert [timed.result for timed in fleet.prober.results(KEY, "r0")] == [BAD]
+        assert fleet.prober.results(KEY, "r1") == ()  # it would wait no longer, and perhaps for us
+
+
+@pytest.mark.looptime
+async def test_that_a_probe_was_passed_is_known_though_the_time_that_it_took_is_not() -> None:
+    fleet = Fleet()
+    fleet.says["r0"] = ProbeResult(ProbeStage.QUIT, latency_s={ProbeStage.BANNER: 1.9})
+    fleet.says["r1"] = ProbeResult(ProbeStage.BANNER, ProbeTrouble.TIMEOUT)
+    async with late(fleet, 0.9):
+        assert fleet.prober.results(KEY, "r0") == ()
+        assert fleet.prober.passed_s(KEY, "r0") == pytest.approx(3.2)
+        assert fleet.prober.passed_s(KEY, "r1") is None
+        fleet.prober.follow(KEY, [Target("r0", "uid-9", "10.0.0.1")], PROFILE, PACE)
+        assert fleet.prober.passed_s(KEY, "r0") is None
 
 
 @pytest.mark.looptime
