@@ -16,8 +16,9 @@ CLIENT: Final = "src,ipmask(32,64)"
 CLIENTS: Final = "20k"
 """Clients that a table remembers: more than one HAProxy can have connections (maxconn), and at most some 4 MB."""
 PERIOD_S: Final = 10
-"""HAProxy paces a client from the beginning of each period: the longer it is, the fewer beginnings. Counters of one
-period have 31 bits, which the largest limit of the API leaves room for."""
+"""Within a period a client may catch up what it left, so a large message now and then does not wait. And HAProxy paces
+from the beginning of each period: the shorter, the more ordinary messages it delays. Its counters of a period have 31
+bits, which the largest limit of the API leaves room for."""
 _FILTER: Final = "client-bandwidth"
 
 

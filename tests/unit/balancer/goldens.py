@@ -86,7 +86,7 @@ def texts() -> dict[str, str]:
         "backups.cfg": render(table(100, balancing=BACKUPS), HERE),
         "behind-proxy.cfg": render(table(100, balancing=BEHIND_PROXY), HERE),
         "client-limit.cfg": render(table(100, balancing=PEERS, limit=20), HERE),
-        "bandwidth.cfg": render(table(100, bandwidth=8 * 2**20)),
+        "bandwidth.cfg": render(table(100, bandwidth=4 * 2**20)),
     }
 
 
