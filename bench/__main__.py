@@ -5,7 +5,7 @@ Those that need no cluster run without one if only they are named.
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -33,6 +33,7 @@ from scenario.stage import CLUSTER_NETWORKS, Stage
 RESULTS: Final = ROOT / "bench" / "results"
 RELAYS: Final = 3
 NAMESPACE: Final = "bench"
+ATTACKS: Final = tuple(kind.name for kind in hostile.kinds())
 
 
 def main() -> int:
@@ -42,6 +43,13 @@ def main() -> int:
         "names", nargs="*", choices=[*BENCHMARKS, *WITHOUT_CLUSTER, []], help="which ones; default: all"
     )
     parser.add_argument("--runs", type=int, default=5, help="runs of each measurement")
+    parser.add_argument(
+        "--attacks",
+        nargs="+",
+        default=ATTACKS,
+        choices=ATTACKS,
+        help="of the benchmark hostile; default: all",
+    )
     arguments = parser.parse_args()
     names = arguments.names or [*BENCHMARKS, *WITHOUT_CLUSTER]
     benchmarks = dict(WITHOUT_CLUSTER)
@@ -49,6 +57,7 @@ def main() -> int:
         local = current()
         install(local)
         benchmarks |= {name: partial(measure, local) for name, measure in BENCHMARKS.items()}
+        benchmarks["hostile"] = partial(_hostile, local, attacks=arguments.attacks)
     for name in names:
         print(f"bench: {name}, {arguments.runs} runs", flush=True)
         report = benchmarks[name](arguments.runs)
@@ -249,11 +258,11 @@ def _balancing(local: Local, runs: int) -> Report:
     )
 
 
-def _hostile(local: Local, runs: int) -> Report:
+def _hostile(local: Local, runs: int, *, attacks: Sequence[str] = ATTACKS) -> Report:
     with _stage(local) as stage:
         submission = {"trustedNetworks": list(CLUSTER_NETWORKS), "messageSizeLimit": "10Mi"}
         stage.pool(replicas=RELAYS, submission=submission)
-        kinds, quiet = hostile.alternate(stage, runs=runs)
+        kinds, quiet = hostile.alternate(stage, attacks, runs=runs)
     series = [Series(name="undisturbed: p99", unit="s", values=tuple(quiet))]
     for kind in kinds:
         series += [

@@ -58,9 +58,10 @@ def kinds() -> tuple[Kind, ...]:
     )
 
 
-def alternate(stage: Stage, *, runs: int) -> tuple[tuple[Kind, ...], list[float]]:
-    """Each kind of attack right after an undisturbed run; returns the kinds and the p99 of the undisturbed runs."""
-    found, quiet, accounted = kinds(), [], list[Attempt]()
+def alternate(stage: Stage, names: Sequence[str], *, runs: int) -> tuple[tuple[Kind, ...], list[float]]:
+    """Each kind that is named, right after an undisturbed run; returns them and the p99 of the undisturbed runs."""
+    found = tuple(kind for kind in kinds() if kind.name in names)
+    quiet, accounted = list[float](), list[Attempt]()
     for number in range(runs):
         for kind in found:
             before = _p99_s(_load(stage, accounted))

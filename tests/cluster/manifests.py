@@ -13,6 +13,7 @@ EVERYTHING: dict[str, Any] = {
         "authentication": {"secretName": "outbound-users"},
         "allowedSenderDomains": ["example.com", ".example.com"],
         "maxConnectionsPerClient": 20,
+        "maxBandwidthPerClient": "20Mi",
     },
     "delivery": {
         "smarthost": {
@@ -391,5 +392,6 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         submission(allowedSenderDomains=["example.com$/ OK }, { /"]),
         "not a domain",
     ),
+    "bandwidth without a unit": (submission(maxBandwidthPerClient="8"), "write 1Mi to 100Mi, or 0"),
     "negative limit": (submission(maxConnectionsPerClient=-1), "greater than or equal to 0"),
 }

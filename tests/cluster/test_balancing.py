@@ -19,6 +19,8 @@ from mailcheck.model import Attempt as Sent
 from scenario.accounts import of_this_run
 from scenario.cluster import Local
 from scenario.connections import Connection, Plan, addresses, connect, relays_of
+from scenario.conversation import Conversation, hold, line
+from scenario.conversation import Step as Said
 from scenario.kube import Object, wait_until
 from scenario.load import Shape, Step, run
 from scenario.stage import CLUSTER_NETWORKS, Stage
@@ -161,6 +163,7 @@ def _try(stage: Stage, *attempts: dict[str, Any]) -> list[Answer]:
 
 _FROM_TRUSTED = f"PROXY TCP4 {CLIENT} 198.51.100.1 40000 25\r\n".encode()
 _FROM_STRANGER = b"PROXY TCP4 203.0.113.5 198.51.100.1 40000 25\r\n"
+_FROM_A_STRANGER_IN_A_HURRY = b"PROXY TCP4 203.0.113.77 198.51.100.1 40000 25\r\n"
 _TO_ANOTHER_PORT = f"PROXY TCP4 {CLIENT} 198.51.100.1 40000 10026\r\n".encode()
 
 
@@ -237,6 +240,25 @@ def test_a_client_has_so_many_connections_in_the_whole_pool_and_no_more(stage: S
     six = [f"2001:db8:0:1::{number:x}" for number in range(1, 13)]
     found = _connect(stage, [*six, "2001:db8:0:2::1"], **held)
     assert [connection.code for connection in found] == [220] * 10 + [421] * 2 + [220]
+
+
+def test_a_client_may_send_four_mebibytes_a_second_from_its_first_byte(stage: Stage) -> None:
+    """Eight of them, to a relay that throws them away: 2 s, however fast the machine; without a limit a tenth of it."""
+    block = b"x" * 2**16
+    session = Conversation(
+        name="fast",
+        host=stage.address(),
+        port=25,
+        steps=(
+            Said(send=_FROM_A_STRANGER_IN_A_HURRY),
+            line("EHLO client.example.org"),
+            line(f"BDAT {128 * len(block)} LAST", replies=0),
+            Said(send=block, times=128),
+        ),
+    )
+    answer = hold(stage.kube, [session])["fast"]
+    assert answer.codes == ("220", "250", "503")
+    assert answer.seconds > 1.9
 
 
 def _wait_for_peers(stage: Stage) -> None:

@@ -87,6 +87,8 @@ class SubmissionTable(_TableModel):
     """None: any sender."""
     max_connections_per_client: int = Field(default=0, ge=0)
     """0: no limit."""
+    max_bandwidth_per_client_bytes: int = Field(default=0, ge=0)
+    """A second, through one HAProxy. 0, or a table without it: no limit."""
     pools: tuple[PoolName, ...] = ()
     """Pools of the namespace whose routes lead here: each may log in."""
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from smtpfleet.api.sender_domains import SenderDomain
-from smtpfleet.api.values import ApiModel, HostName, SecretName, Size, TrustedNetwork
+from smtpfleet.api.values import ApiModel, Bandwidth, HostName, SecretName, Size, TrustedNetwork
 
 
 class TlsMode(StrEnum):
@@ -74,4 +74,10 @@ class Submission(ApiModel):
         le=100_000,
         description="Connections that one client address (IPv6: one /64 network) may have open at a time, for the"
         " whole pool. 0: no limit.",
+    )
+    max_bandwidth_per_client: Bandwidth = Field(
+        default="4Mi",
+        description="Bytes a second that the sessions of one client address (IPv6: one /64 network) may send together"
+        " through one HAProxy, of which a balancer has two, on average over ten seconds; what comes faster waits."
+        " 1Mi to 100Mi. 0: no limit.",
     )

@@ -22,6 +22,9 @@ _SIZE_UNITS: Final = {
 # So many digits that every size fits into 63 bits.
 _SIZE: Final = "([1-9][0-9]{0,14}|[1-9][0-9]{0,5}(k|M|G|T|Ki|Mi|Gi|Ti))"
 _NO_DURATION: Final = "not a duration: write a number and a unit, such as 30s, 10m or 5d"
+# Ten seconds of the largest fit into the 31 bits of HAProxy's counters.
+_BANDWIDTH: Final = "(0|([1-9][0-9]?|100)Mi)"
+_NO_BANDWIDTH: Final = "not a bandwidth: write 1Mi to 100Mi, or 0 for no limit"
 _NO_SIZE: Final = "not a size: write a number and a unit, such as 25Mi or 1Gi"
 _LABEL: Final = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 _SUBDOMAIN: Final = "[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
@@ -100,6 +103,17 @@ def size_bytes(size: str) -> int:
     return int(number) * _SIZE_UNITS[size[len(number) :]]
 
 
+def bandwidth_bytes(bandwidth: str) -> int:
+    """Bytes a second of a bandwidth such as ``4Mi``; of ``0``: 0.
+
+    Raises:
+        ValueError: not a bandwidth.
+    """
+    if not re.fullmatch(_BANDWIDTH, bandwidth):
+        raise ValueError(f"{bandwidth!r} is {_NO_BANDWIDTH}")
+    return int(bandwidth.removesuffix("Mi")) * 2**20
+
+
 def _check_period(value: str) -> str:
     if duration_seconds(value) < 1:
         raise ValueError(f"{value!r} is too short: write at least 1s")
@@ -136,6 +150,9 @@ Period = Annotated[
 ]
 """Text such as ``30s``, at least one second, for Postfix counts whole seconds.
 :func:`duration_seconds` gives seconds."""
+
+Bandwidth = Annotated[str, *matching(_BANDWIDTH, _NO_BANDWIDTH, longest=5)]
+"""Bytes a second, such as ``4Mi``, or ``0``; :func:`bandwidth_bytes` gives bytes."""
 
 Size = Annotated[str, *matching(_SIZE, _NO_SIZE, longest=16)]
 """Text such as ``25Mi``; :func:`size_bytes` gives bytes."""

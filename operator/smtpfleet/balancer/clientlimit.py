@@ -15,16 +15,13 @@ from typing import Final
 
 from smtpfleet.api.names import HAPROXY_HEALTH_PORTS, HEALTH_PORT_VARIABLE, PEER_PORTS, SUBMISSIONS_PORT
 from smtpfleet.api.routing import BalancerPeer, RoutingTable
+from smtpfleet.balancer.bandwidth import CLIENT, CLIENTS
 from smtpfleet.balancer.place import Place
 
 FORGET: Final = "10m"
 """A session without news for so long counts only where it is open."""
-CLIENTS: Final = "20k"
-"""Clients that a table remembers: more than one HAProxy can have connections (maxconn), and at most some 4 MB."""
 _PEERS: Final = "balancers"
 HEAD: Final = f"peers {_PEERS}"
-_CLIENT: Final = "src,ipmask(32,64)"
-"""Whoever has one IPv6 address has the 2^64 of its network."""
 SCRIPT: Final = """\
 -- Answers a client that has too many connections.
 core.register_service("refuse", "tcp", function(applet)
@@ -65,7 +62,7 @@ def rules(table: RoutingTable, place: Place) -> tuple[str, ...]:
         "no option dontlognull",
         # Evaluated when a session ends, whoever ends it; the line itself is below the level of the log.
         'log-format "%B %[sc0_inc_gpc0]"',
-        f'tcp-request session set-var(sess.open) "{_CLIENT},table_conn_cur({mine})"',
+        f'tcp-request session set-var(sess.open) "{CLIENT},table_conn_cur({mine})"',
         f'.if streq("${{{HEALTH_PORT_VARIABLE}}}","{HAPROXY_HEALTH_PORTS[one]}")',
         *_add(_member(here, two)),
         ".else",
@@ -73,7 +70,7 @@ def rules(table: RoutingTable, place: Place) -> tuple[str, ...]:
         ".endif",
         *(line for pod in others for name in HAPROXY_HEALTH_PORTS for line in _add(_member(pod, name))),
         f"acl too_many var(sess.open) -m int ge {limit}",
-        f'tcp-request session track-sc0 {_CLIENT} table "{mine}" unless too_many',
+        f'tcp-request session track-sc0 {CLIENT} table "{mine}" unless too_many',
         "tcp-request session sc-set-gpt0(0) sc0_conn_cur unless too_many",
         "tcp-request session set-var(sess.closed) sc0_clr_gpc0 unless too_many",
         # Who begins with TLS would not understand an answer in clear.
@@ -83,10 +80,10 @@ def rules(table: RoutingTable, place: Place) -> tuple[str, ...]:
 
 
 def _add(member: str) -> Iterator[str]:
-    yield f"tcp-request session set-var(sess.closed) {_CLIENT},table_gpc0({_table(member)})"
+    yield f"tcp-request session set-var(sess.closed) {CLIENT},table_gpc0({_table(member)})"
     yield (
         f"tcp-request session set-var(sess.open)"
-        f" {_CLIENT},table_gpt0({_table(member)}),sub(sess.closed),add(sess.open)"
+        f" {CLIENT},table_gpt0({_table(member)}),sub(sess.closed),add(sess.open)"
     )
 
 

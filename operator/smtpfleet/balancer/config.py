@@ -13,7 +13,7 @@ from smtpfleet.api import names
 from smtpfleet.api.balancing import BalancingMethod
 from smtpfleet.api.routing import RouteState, RoutingTable
 from smtpfleet.api.submission import TlsMode
-from smtpfleet.balancer import backups, clientlimit, entrance, sessions
+from smtpfleet.balancer import backups, bandwidth, clientlimit, entrance, sessions
 from smtpfleet.balancer.place import Place
 from smtpfleet.balancer.sessions import CHECK_AGAIN_MS, CHECK_TIMEOUT_MS, CONNECT_TIMEOUT_MS
 
@@ -135,6 +135,7 @@ def _head(table: RoutingTable, place: Place) -> str:
             *(f"bind :{port}{entrance.bind_options(table, port)}" for port in _ports(table)),
             *entrance.rules(table),
             *(clientlimit.rules(table, place) if counted else ()),
+            *bandwidth.rules(table),
             *backups.choice(table),
         ),
         check_port=names.CHECK_PORT,

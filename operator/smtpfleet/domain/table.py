@@ -20,7 +20,7 @@ from smtpfleet.api.routing import (
 )
 from smtpfleet.api.secret_names import certificate_secret, secret_names, signing_secret
 from smtpfleet.api.submission import TlsMode
-from smtpfleet.api.values import duration_seconds, size_bytes
+from smtpfleet.api.values import bandwidth_bytes, duration_seconds, size_bytes
 from smtpfleet.domain.facts import Pool, Relay, Wish
 from smtpfleet.domain.internationalised import unicode_domain
 from smtpfleet.domain.neighbours import is_verified, obstacle, senders
@@ -51,6 +51,7 @@ def routing_table(
             authentication=SubmissionAuthentication(secret_name=spec.submission.authentication.secret_name),
             allowed_sender_domains=spec.submission.allowed_sender_domains,
             max_connections_per_client=spec.submission.max_connections_per_client,
+            max_bandwidth_per_client_bytes=bandwidth_bytes(spec.submission.max_bandwidth_per_client),
             pools=sending_pools(pool),
         ),
         delivery=_delivery(pool),

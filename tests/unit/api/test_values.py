@@ -12,6 +12,7 @@ from smtpfleet.api.values import (
     Period,
     Size,
     TrustedNetwork,
+    bandwidth_bytes,
     duration_seconds,
     size_bytes,
 )
@@ -79,6 +80,17 @@ def test_a_size_is_its_number_times_its_unit(text: str, size: int) -> None:
 def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="such as 25Mi or 1Gi"):
         size_bytes(text)
+
+
+@pytest.mark.parametrize(("text", "bandwidth"), [("0", 0), ("1Mi", 2**20), ("100Mi", 100 * 2**20)])
+def test_a_bandwidth_is_none_or_a_number_of_mebibytes(text: str, bandwidth: int) -> None:
+    assert bandwidth_bytes(text) == bandwidth
+
+
+@pytest.mark.parametrize("text", ["", "8", "0Mi", "101Mi", "8M", "1Gi", "8Mi\n", "-1Mi", "08Mi"])
+def test_what_is_no_bandwidth_is_refused_with_what_to_write(text: str) -> None:
+    with pytest.raises(ValueError, match="write 1Mi to 100Mi, or 0 for no limit"):
+        bandwidth_bytes(text)
 
 
 def test_every_size_fits_into_63_bits() -> None:

@@ -45,6 +45,7 @@ def table(
     tls: TlsMode = TlsMode.OPTIONAL,
     balancing: BalancingTable | None = None,
     limit: int = 0,
+    bandwidth: int = 0,
     trusted: str = "10.0.0.0/8",
 ) -> RoutingTable:
     """A table of the pool ``mail/outbound``: a relay for each weight; weight 0 drains."""
@@ -58,6 +59,7 @@ def table(
             message_size_limit_bytes=25 * 2**20,
             tls=SubmissionTls(mode=tls, secret_name="outbound-tls"),
             max_connections_per_client=limit,
+            max_bandwidth_per_client_bytes=bandwidth,
         ),
         balancing=balancing or BalancingTable(),
         delivery=DeliveryTable(queue_lifetime_s=5 * 86400),
@@ -84,6 +86,7 @@ def texts() -> dict[str, str]:
         "backups.cfg": render(table(100, balancing=BACKUPS), HERE),
         "behind-proxy.cfg": render(table(100, balancing=BEHIND_PROXY), HERE),
         "client-limit.cfg": render(table(100, balancing=PEERS, limit=20), HERE),
+        "bandwidth.cfg": render(table(100, bandwidth=4 * 2**20)),
     }
 
 
