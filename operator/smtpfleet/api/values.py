@@ -104,7 +104,7 @@ def size_bytes(size: str) -> int:
 
 
 def bandwidth_bytes(bandwidth: str) -> int:
-    """Bytes a second of a bandwidth such as ``4Mi``; of ``0``: 0.
+    """Bytes a second of a bandwidth such as ``8Mi``; of ``0``: 0.
 
     Raises:
         ValueError: not a bandwidth.
@@ -152,7 +152,7 @@ Period = Annotated[
 :func:`duration_seconds` gives seconds."""
 
 Bandwidth = Annotated[str, *matching(_BANDWIDTH, _NO_BANDWIDTH, longest=5)]
-"""Bytes a second, such as ``4Mi``, or ``0``; :func:`bandwidth_bytes` gives bytes."""
+"""Bytes a second, such as ``8Mi``, or ``0``; :func:`bandwidth_bytes` gives bytes."""
 
 Size = Annotated[str, *matching(_SIZE, _NO_SIZE, longest=16)]
 """Text such as ``25Mi``; :func:`size_bytes` gives bytes."""
