@@ -9,6 +9,7 @@ import itertools
 import os
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -50,8 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config) -> ByNeed:
-    return ByNeed(config)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByNeed:
+    return ByNeed(config, log)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
