@@ -9,7 +9,8 @@ later, when every connection that was on its way has either been made or has fai
 One failed check takes a relay out of the rotation; its sessions are closed only if no check passed until
 the script's delay was over. It waits longer while the relay's agent answers, and while more relays look down than up:
 that is rather a machine too busy to check than a relay, or a fleet, that hangs, and sessions that still work would be
-cut.
+cut. A process that has just begun has asked no agent yet, and takes every relay to be up that it has not checked:
+neither speaks against a relay.
 
 A process that a reload replaced checks nothing any more, and what its last check said stays so for ever. There the
 script asks the relay itself, before it closes the sessions that such a process still has.
@@ -32,16 +33,24 @@ _LOOK_MS: Final = 100
 
 SCRIPT: Final = f"""\
 -- Closes the sessions of a server that was marked down and stays so.
-local function status(server)
+local function said(server, what)
   local stats = server:get_stats()
-  return stats ~= nil and stats["status"] or ""
+  return stats ~= nil and stats[what] or ""
+end
+
+local function status(server)
+  return said(server, "status")
 end
 
 local function more_down_than_up(proxy)
   local down, up = 0, 0
   for _, server in pairs(core.backends[proxy].servers) do
-    local said = status(server)
-    if said:find("^DOWN") then down = down + 1 elseif said:find("^UP") then up = up + 1 end
+    local now = status(server)
+    if now:find("^DOWN") then
+      down = down + 1
+    elseif now:find("^UP") and not said(server, "check_status"):find("INI") then
+      up = up + 1
+    end
   end
   return down > up
 end
@@ -59,9 +68,9 @@ local function greets(server)
   return banner ~= nil and banner:find("^220") ~= nil
 end
 
-local function agent_answers(server)
-  local stats = server:get_stats()
-  return stats ~= nil and (stats["agent_status"] or ""):find("L7OK") ~= nil
+local function agent_may_answer(server)
+  local agent = said(server, "agent_status")
+  return agent:find("L7OK") ~= nil or agent:find("INI") ~= nil
 end
 
 core.event_sub({{"SERVER_DOWN"}}, function(event, data)
@@ -72,7 +81,7 @@ core.event_sub({{"SERVER_DOWN"}}, function(event, data)
     local waited = 0
     -- A server that has passed a check again is "DOWN 1/2".
     while waited < {PANIC_MS} and status(server) == "DOWN"
-        and (agent_answers(server) or more_down_than_up(data.proxy_name)) do
+        and (agent_may_answer(server) or more_down_than_up(data.proxy_name)) do
       core.msleep({_LOOK_MS})
       waited = waited + {_LOOK_MS}
     end
