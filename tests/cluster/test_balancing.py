@@ -243,7 +243,7 @@ def test_a_client_has_so_many_connections_in_the_whole_pool_and_no_more(stage: S
 
 
 def test_a_client_may_send_eight_mebibytes_a_second_from_its_first_byte(stage: Stage) -> None:
-    """Sixteen of them, to a relay that throws them away: 2 s, however fast the machine; without a limit a tenth of it."""
+    """Sixteen of them, to a relay that throws them away: 2 s on any machine; without a limit a tenth of it."""
     block = b"x" * 2**16
     session = Conversation(
         name="fast",
