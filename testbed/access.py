@@ -8,6 +8,7 @@ import base64
 import json
 import os
 import secrets
+import threading
 from pathlib import Path
 
 ADMIN = "admin"
@@ -65,7 +66,7 @@ def write_private(path: Path, text: str) -> None:
 
 def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Replace a file at once: a crash leaves the old or the new one, never a part."""
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    staged = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     staged.touch(mode=mode)
     staged.write_text(text)
     staged.rename(path)
