@@ -1,7 +1,7 @@
 """Pools that size themselves, for minutes: a receiver that is slow or refuses adds no relay, a burst does.
 
 The same decisions in a minute stand in tests/cluster/test_autoscaling.py, all sequences of loads in
-tests/unit/domain/test_domain_autoscaling.py.
+tests/unit/domain/test_domain_autoscaling_always.py.
 """
 
 import logging
@@ -19,6 +19,7 @@ from scenario.cluster import Local
 from scenario.kube import Object, wait_until
 from scenario.load import Load, Shape
 from scenario.stage import Stage
+from tests.cluster import relays
 
 logger = logging.getLogger(__name__)
 AUTOSCALING: dict[str, Any] = {"minReplicas": 2, "maxReplicas": 5}
@@ -44,11 +45,6 @@ def _status(stage: Stage) -> Object:
     return found
 
 
-def _reason(status: Object, kind: str) -> str:
-    reasons = {condition["type"]: condition["reason"] for condition in status["conditions"]}
-    return str(reasons[kind])
-
-
 def _account(stage: Stage, attempts: list[Attempt], *, timeout_s: float) -> None:
     arrivals = stage.wait_drained(attempts, timeout_s=timeout_s)
     found, verdict = figures(attempts, arrivals)
@@ -65,7 +61,7 @@ def _account(stage: Stage, attempts: list[Attempt], *, timeout_s: float) -> None
         ({"mode": "delay", "seconds": SLOW_S}, "ReceiverSlow"),
         ({"mode": "tempfail"}, "ReceiverRefuses"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=["slow", "refuses"],
 )
 def test_no_relay_is_added_for_a_receiver(local: Local, mode: dict[str, Any], reason: str, rate: int) -> None:
     sizes, reasons = set(), set()
@@ -80,9 +76,8 @@ def test_no_relay_is_added_for_a_receiver(local: Local, mode: dict[str, Any], re
             end = time.monotonic() + OUTAGE_S
             while time.monotonic() < end:
                 time.sleep(5)
-                status = _status(stage)
-                sizes.add(status["replicas"])
-                reasons.add(_reason(status, "ScalingActive"))
+                sizes.add(_status(stage)["replicas"])
+                reasons.add(relays.condition(stage, "ScalingActive")["reason"])
             waiting = stage.queued()
             stage.sink_mode(mode="accept")
             began = time.monotonic()
