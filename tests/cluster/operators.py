@@ -75,9 +75,12 @@ class Space:
         }
 
     def rests(self) -> str:
-        """Empty when every relay was probed often enough and nothing has been written for three seconds."""
-        if any(entry["reason"] != "ProbesPassed" for entry in self.entries().values()):
+        """Empty when all relays serve, no outage is remembered, and nothing has been written for three seconds."""
+        entries = self.entries().values()
+        if any(entry["reason"] != "ProbesPassed" for entry in entries):
             return "not every relay was probed often enough yet"
+        if remembered := [entry for entry in entries if "outage" in entry or entry["ejections"]]:
+            return f"an outage is still remembered, and its end will be written: {remembered}"
         before = self.versions()
         time.sleep(3)
         return "" if self.versions() == before else "the cluster has not come to rest"

@@ -72,6 +72,32 @@ def _wait_content(mail: Space, kind: str, name: str, wanted: Any) -> None:
     wait_until(seen, timeout_s=60)
 
 
+def test_an_idle_pool_causes_no_write_at_all(mail: Space) -> None:
+    """The first test of this pool: what others do to relays is remembered in its status, and its end is a write."""
+    mail.wait_ready()
+    wait_until(mail.rests, timeout_s=60)
+    before, requests, status = mail.versions(), _write_requests(mail), mail.get("smtppool", "outbound")
+    time.sleep(20)  # what is measured is that nothing happens in it
+    assert mail.versions() == before, f"before: {status}, after: {mail.get('smtppool', 'outbound')}"
+    assert _write_requests(mail) == requests
+
+
+def _write_requests(mail: Space) -> dict[str, float]:
+    """Requests of the API server that write what the operator writes, by resource and verb."""
+    found: dict[str, float] = {}
+    for line in mail.kube.raw("/metrics").splitlines():
+        if not line.startswith("apiserver_request_total{"):
+            continue
+        labels = dict(part.split("=", 1) for part in line[24 : line.rindex("}")].split('",') if "=" in part)
+        verb, resource = labels["verb"].strip('"'), labels["resource"].strip('"')
+        group = labels["group"].strip('"')
+        ours = resource in WRITTEN or (resource == "events" and group == "events.k8s.io")
+        if ours and verb in {"APPLY", "PATCH", "POST", "PUT", "DELETE", "DELETECOLLECTION"}:
+            key = f"{verb} {group}/{resource}"
+            found[key] = found.get(key, 0.0) + float(line.rsplit(" ", 1)[1])
+    return found
+
+
 def test_every_child_that_is_deleted_is_back(mail: Space) -> None:
     mail.wait_ready()
     before = {child: mail.get(*child) for child in CHILDREN}
@@ -278,42 +304,6 @@ def test_tools_that_compare_see_no_drift_of_the_pool(mail: Space) -> None:
     assert "finalizers" not in metadata
     assert "labels" not in metadata
     assert list(metadata["annotations"]) == ["kubectl.kubernetes.io/last-applied-configuration"]
-
-
-def test_an_idle_pool_causes_no_write_at_all(mail: Space) -> None:
-    mail.wait_ready()
-    wait_until(mail.rests, timeout_s=60)
-    told = []
-    for _ in range(
-        4
-    ):  # what is seen of a relay on a busy machine, or what earlier tests left, may end meanwhile
-        before, requests, status = mail.versions(), _write_requests(mail), _status(mail)
-        time.sleep(20)  # what is measured is that nothing happens in it
-        if (mail.versions(), _write_requests(mail)) == (before, requests):
-            return
-        told.append(f"before: {status}, after: {_status(mail)}")
-    pytest.fail("\n".join(told))
-
-
-def _status(mail: Space) -> Object:
-    found: Object = mail.get("smtppool", "outbound")["status"]
-    return found
-
-
-def _write_requests(mail: Space) -> dict[str, float]:
-    """Requests of the API server that write what the operator writes, by resource and verb."""
-    found: dict[str, float] = {}
-    for line in mail.kube.raw("/metrics").splitlines():
-        if not line.startswith("apiserver_request_total{"):
-            continue
-        labels = dict(part.split("=", 1) for part in line[24 : line.rindex("}")].split('",') if "=" in part)
-        verb, resource = labels["verb"].strip('"'), labels["resource"].strip('"')
-        group = labels["group"].strip('"')
-        ours = resource in WRITTEN or (resource == "events" and group == "events.k8s.io")
-        if ours and verb in {"APPLY", "PATCH", "POST", "PUT", "DELETE", "DELETECOLLECTION"}:
-            key = f"{verb} {group}/{resource}"
-            found[key] = found.get(key, 0.0) + float(line.rsplit(" ", 1)[1])
-    return found
 
 
 def test_a_stored_spec_that_this_release_does_not_know_is_told_and_what_runs_stays(mail: Space) -> None:

@@ -21,7 +21,6 @@ from testbed.volume_provisioner import SIZED_CLASS
 from tests.cluster import relays
 
 RELAYS = 3
-RATE = 30
 SPEC: Object = {
     "replicas": RELAYS,
     "submission": {"trustedNetworks": list(CLUSTER_NETWORKS), "messageSizeLimit": "1Mi"},
@@ -56,13 +55,43 @@ def test_probes_leave_no_trace_in_the_log_of_a_relay(stage: Stage) -> None:
     assert "[10.0.0.0]" not in log
 
 
+def test_a_receiver_that_refuses_all_is_told_of_and_one_relay_that_it_refuses_alone_stands_out(
+    stage: Stage, earlier: list[Attempt], rate: int
+) -> None:
+    """The first test with mail, so that nothing of the last minute speaks for the relays."""
+    wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
+    victim = sorted(relays.entries(stage))[0]
+
+    def receivers_fail() -> str:
+        found = relays.condition(stage, "DeliveryReady")
+        return "" if found["reason"] == "ReceiversFail" else f"{found}"
+
+    with relays.under_load(stage, earlier, seconds=20, rate=rate):
+        stage.sink_mode(mode="tempfail")
+        try:
+            wait_until(receivers_fail, timeout_s=75)
+            assert relays.blamed(stage, "Deliver") == set()
+            stage.sink_mode(mode="tempfail", client=relays.address(stage, victim))
+            wait_until(lambda: relays.in_state(stage, victim, "Degraded"), timeout_s=40)
+            assert relays.entries(stage)[victim]["reason"] == "DeliveriesWorse"
+            assert relays.entries(stage)[victim]["message"].endswith("mostly RemoteTemporary (rcpt)")
+            assert relays.weights(stage)[victim] == 50
+            wait_until(lambda: relays.in_state(stage, victim, "Ejected"), timeout_s=60)
+            assert relays.entries(stage)[victim]["reason"] == "DeliveriesFail"
+            assert relays.blamed(stage, "Deliver") == {victim}
+        finally:
+            stage.sink_mode(mode="accept")
+        for pod in stage.pods("relay"):
+            relays.execute(stage, pod.relay, "postqueue", "-f")
+
+
 def test_a_full_volume_ejects_its_relay_which_outlives_the_operator_and_ends_by_itself(
-    stage: Stage, earlier: list[Attempt], cluster: ClusterHandle
+    stage: Stage, earlier: list[Attempt], cluster: ClusterHandle, rate: int
 ) -> None:
     """No client notices: it gets no connection from the time on when there is room for a few messages only."""
     victim = sorted(relays.entries(stage))[1]
     claim = f"{stage.namespace}/{victim}"
-    with relays.under_load(stage, earlier, seconds=25, rate=RATE, errors_at_most=0.0):
+    with relays.under_load(stage, earlier, seconds=25, rate=rate, errors_at_most=0.0):
         try:
             _fill_but(stage, victim, 2 * 2**20)
             wait_until(lambda: relays.balancers_say(stage, victim, "DRAIN"), timeout_s=20)
@@ -98,7 +127,9 @@ def test_a_full_volume_ejects_its_relay_which_outlives_the_operator_and_ends_by_
 @pytest.mark.thorough(
     "that some relay takes every connection, whatever the checks say, is tested with HAProxy"
 )
-def test_relays_that_are_all_nearly_full_take_mail_nevertheless(stage: Stage, earlier: list[Attempt]) -> None:
+def test_relays_that_are_all_nearly_full_take_mail_nevertheless(
+    stage: Stage, earlier: list[Attempt], rate: int
+) -> None:
     names = sorted(relays.entries(stage))
     try:
         for name in names:
@@ -107,7 +138,7 @@ def test_relays_that_are_all_nearly_full_take_mail_nevertheless(stage: Stage, ea
             lambda: "".join(relays.balancers_say(stage, name, "DRAIN") for name in names), timeout_s=30
         )
         wait_until(lambda: "".join(_said(stage, name, "StorageLow") for name in names), timeout_s=30)
-        with relays.under_load(stage, earlier, seconds=3, rate=RATE, errors_at_most=0.0):
+        with relays.under_load(stage, earlier, seconds=3, rate=rate, errors_at_most=0.0):
             assert relays.condition(stage, "Available")["status"] == "True"
     finally:
         for name in names:
@@ -128,10 +159,10 @@ def _said(stage: Stage, relay: str, reason: str) -> str:
 
 @pytest.mark.thorough("test_domain_assessment.py has every number of relays that fail")
 def test_probes_that_fail_everywhere_change_nothing_and_the_condition_says_why(
-    stage: Stage, earlier: list[Attempt]
+    stage: Stage, earlier: list[Attempt], rate: int
 ) -> None:
     wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
-    with relays.under_load(stage, earlier, seconds=20, rate=RATE):
+    with relays.under_load(stage, earlier, seconds=20, rate=rate):
         relay = SPEC["relay"] | {"postfix": PROBES_ARE_REFUSED}
         stage.apply_pool(**(SPEC | {"relay": relay}))
 
@@ -154,11 +185,11 @@ def test_probes_that_fail_everywhere_change_nothing_and_the_condition_says_why(
 
 
 def test_a_queue_manager_that_stands_still_ejects_its_relay_though_every_probe_passes(
-    stage: Stage, earlier: list[Attempt]
+    stage: Stage, earlier: list[Attempt], rate: int
 ) -> None:
     wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
     victim = sorted(relays.entries(stage))[2]
-    with relays.under_load(stage, earlier, seconds=20, rate=RATE):
+    with relays.under_load(stage, earlier, seconds=20, rate=rate):
         assert relays.signal_program(stage, victim, "qmgr", signal.SIGSTOP)
         try:
             wait_until(lambda: relays.in_state(stage, victim, "Ejected"), timeout_s=60)
@@ -176,54 +207,25 @@ def test_a_queue_manager_that_stands_still_ejects_its_relay_though_every_probe_p
 
 
 def test_a_banner_that_takes_two_seconds_lowers_the_weight_and_ejects_nobody(
-    stage: Stage, earlier: list[Attempt]
+    stage: Stage, earlier: list[Attempt], rate: int
 ) -> None:
     wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
     victim = sorted(relays.entries(stage))[0]
-    try:
-        relays.execute(stage, victim, "postconf", "-e", "smtpd_client_restrictions=sleep 2")
-        relays.execute(stage, victim, "postfix", "reload")
-        wait_until(lambda: relays.in_state(stage, victim, "Degraded"), timeout_s=40)
-        assert relays.entries(stage)[victim]["reason"] == "ProbeSlow"
-        assert "mostly for the banner" in relays.entries(stage)[victim]["message"]
-        assert relays.weights(stage) == dict.fromkeys(relays.weights(stage), 100) | {victim: 50}
-        wait_until(lambda: relays.balancers_weigh(stage, victim, 50), timeout_s=20)
-        assert relays.condition(stage, "Ready")["status"] == "True"
-    finally:
-        relays.execute(stage, victim, "postconf", "-X", "smtpd_client_restrictions")
-        relays.execute(stage, victim, "postfix", "reload")
-    wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=40)
-    assert set(relays.weights(stage).values()) == {100}
-
-
-def test_a_receiver_that_refuses_all_is_told_of_and_one_relay_that_it_refuses_alone_stands_out(
-    stage: Stage, earlier: list[Attempt]
-) -> None:
-    """After a test without mail, so that nothing of the last minute speaks for the relays."""
-    wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
-    victim = sorted(relays.entries(stage))[0]
-
-    def receivers_fail() -> str:
-        found = relays.condition(stage, "DeliveryReady")
-        return "" if found["reason"] == "ReceiversFail" else f"{found}"
-
-    with relays.under_load(stage, earlier, seconds=20, rate=RATE):
-        stage.sink_mode(mode="tempfail")
+    with relays.under_load(stage, earlier, seconds=20, rate=rate):
         try:
-            wait_until(receivers_fail, timeout_s=75)
-            assert relays.blamed(stage, "Deliver") == set()
-            stage.sink_mode(mode="tempfail", client=relays.address(stage, victim))
+            relays.execute(stage, victim, "postconf", "-e", "smtpd_client_restrictions=sleep 2")
+            relays.execute(stage, victim, "postfix", "reload")
             wait_until(lambda: relays.in_state(stage, victim, "Degraded"), timeout_s=40)
-            assert relays.entries(stage)[victim]["reason"] == "DeliveriesWorse"
-            assert relays.entries(stage)[victim]["message"].endswith("mostly RemoteTemporary (rcpt)")
-            assert relays.weights(stage)[victim] == 50
-            wait_until(lambda: relays.in_state(stage, victim, "Ejected"), timeout_s=60)
-            assert relays.entries(stage)[victim]["reason"] == "DeliveriesFail"
-            assert relays.blamed(stage, "Deliver") == {victim}
+            assert relays.entries(stage)[victim]["reason"] == "ProbeSlow"
+            assert "mostly for the banner" in relays.entries(stage)[victim]["message"]
+            assert relays.weights(stage) == dict.fromkeys(relays.weights(stage), 100) | {victim: 50}
+            wait_until(lambda: relays.balancers_weigh(stage, victim, 50), timeout_s=20)
+            assert relays.condition(stage, "Ready")["status"] == "True"
         finally:
-            stage.sink_mode(mode="accept")
-        for pod in stage.pods("relay"):
-            relays.execute(stage, pod.relay, "postqueue", "-f")
+            relays.execute(stage, victim, "postconf", "-X", "smtpd_client_restrictions")
+            relays.execute(stage, victim, "postfix", "reload")
+        wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=40)
+    assert set(relays.weights(stage).values()) == {100}
 
 
 def _waits(stage: Stage, relay: str) -> str:
@@ -233,18 +235,18 @@ def _waits(stage: Stage, relay: str) -> str:
 
 
 def test_a_relay_that_stays_bad_is_restarted_and_then_replaced_and_its_queue_handed_over(
-    stage: Stage, earlier: list[Attempt]
+    stage: Stage, earlier: list[Attempt], rate: int
 ) -> None:
     stage.apply_pool(**(SPEC | {"health": relays.HEALTH | {"replaceAfter": "15s"}}))
     wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=120)
     victim = sorted(relays.entries(stage))[1]
     pod = next(pod for pod in stage.pods("relay") if pod.relay == victim)
     stage.sink_mode(mode="tempfail", client=pod.address)
-    waiting, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=RATE, count=RATE))
+    waiting, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=rate))
     wait_until(lambda: _waits(stage, victim), timeout_s=60)
     relays.break_for_good(stage, victim)
     wait_until(lambda: relays.in_state(stage, victim, "Ejected"), timeout_s=60)
-    load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=RATE, count=30 * RATE))
+    load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=30 * rate))
     try:
         wait_until(lambda: relays.restarted(stage, victim, pod.uid), timeout_s=120)
         stage.sink_mode(mode="accept")
