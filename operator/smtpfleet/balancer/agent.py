@@ -1,14 +1,18 @@
 """The balancer's agent: makes HAProxy serve as the routing table says, and shows what it does.
 
 Guarantees: traffic never depends on this process (HAProxy checks, balances and fails over by itself, and starts from
-the file); a change of weights is made at run time, everything else by a reload that keeps sessions; the file is written
-first, so that a HAProxy that is started anew serves the same; a table that HAProxy refuses changes nothing.
+the file); a change of weights is made at run time and at once, everything else by a reload that keeps sessions; the
+file is written first, so that a HAProxy that is started anew serves the same; a table that HAProxy refuses changes
+nothing.
+
+A reload costs processor time and begins all checks anew. So what needs one waits a moment for what comes with it
+(relays are added and removed in groups), each balancer for a moment of its own.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -26,6 +30,8 @@ POLL_S: Final = 1.0
 """How often HAProxy's servers are looked at, for status and metrics only."""
 RETRY_S: Final = 0.5
 """Until HAProxy, which is just starting or reloading, is asked again."""
+GATHER_S: Final = 1.0
+"""How long a change that needs a reload waits for others; the balancers of a pool for up to twice as long."""
 STALLED_S: Final = 30.0
 
 
@@ -82,6 +88,8 @@ class Agent:
             clock,
         )
         self._applied: RoutingTable | None = None
+        self._told: Mapping[str, int] = {}
+        """Weights that HAProxy has."""
         self._refusal = ""
         self._watched_s = clock()
         self.servers: tuple[Server, ...] = ()
@@ -92,7 +100,7 @@ class Agent:
         """Apply each table as it comes, for ever."""
         revision = ""
         while True:
-            table = await self._tables.next(revision)
+            table = await self._gathered(await self._tables.next(revision))
             revision = table.revision
             await self._apply(table)
 
@@ -145,6 +153,24 @@ class Agent:
         table = self._applied
         return await self._runtime.servers(BACKUPS) if table and table.balancing.backups else ()
 
+    async def _gathered(self, table: RoutingTable) -> RoutingTable:
+        """The newest table, after a while if it needs a reload; what it says of relays that are known acts at once."""
+        try:
+            async with asyncio.timeout(GATHER_S * (1 + self._place.share)):
+                while self._applied and self._structure(self._applied) != self._structure(table):
+                    await self._weigh_known(table)
+                    table = await self._tables.next(table.revision)
+        except TimeoutError:
+            pass
+        return table
+
+    async def _weigh_known(self, table: RoutingTable) -> None:
+        self._files.note_loaded("")  # HAProxy is ahead of any file
+        try:
+            await self._weigh({name: weight for name, weight in weights(table).items() if name in self._told})
+        except RuntimeCallError as error:  # the reload brings them
+            logger.warning("HAProxy cannot be told yet", extra={"error": str(error)})
+
     async def _apply(self, table: RoutingTable) -> None:
         """Write the file, then tell HAProxy; until HAProxy has taken or refused it."""
         text, before = render(table, self._place), self._files.read()
@@ -165,16 +191,19 @@ class Agent:
                 return
 
     async def _tell(self, table: RoutingTable, text: str) -> None:
-        if self._files.is_loaded(text):
-            return
         if self._applied and self._structure(self._applied) == self._structure(table):
-            old = weights(self._applied)
-            changed = {name: weight for name, weight in weights(table).items() if weight != old[name]}
-            await self._runtime.set_weights(changed)
-            self.counters.weight_changes += len(changed)
-        else:
+            await self._weigh(weights(table))
+        elif not self._files.is_loaded(text):
             await self._runtime.reload()
             self.counters.reloads += 1
+        self._told = weights(table)
+
+    async def _weigh(self, wanted: Mapping[str, int]) -> None:
+        changed = {name: weight for name, weight in wanted.items() if weight != self._told[name]}
+        if changed:
+            await self._runtime.set_weights(changed)
+            self._told = {**self._told, **changed}
+            self.counters.weight_changes += len(changed)
 
     def _structure(self, table: RoutingTable) -> str:
         return structure(table, self._place)

@@ -16,6 +16,8 @@ from smtpfleet.balancer.config import BACKEND
 
 _CALL_S: Final = 2.0
 _RELOAD_S: Final = 20.0
+_APART_S: Final = 1.0
+"""Between the reloads of two HAProxys."""
 _SERVERS_ONLY: Final = 4
 """Type of row in ``show stat`` (management guide, 9.3)."""
 
@@ -132,13 +134,14 @@ class Haproxys:
             await member.set_weights(weights)
 
     async def reload(self) -> None:
-        """Load the file everywhere, one after the other.
+        """Load the file everywhere, one after the other: each begins all its checks anew.
 
         Raises:
             ConfigurationRefusedError: the file is bad; the first one said so, and the others were not asked.
             RuntimeCallError: one does not answer; to tell all of them again is harmless.
         """
-        for member in self._members:
+        for number, member in enumerate(self._members):
+            await asyncio.sleep(_APART_S if number else 0)
             await member.reload()
 
 

@@ -12,7 +12,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
@@ -38,10 +37,11 @@ from smtpfleet.relay.intake import (
     transition,
 )
 from smtpfleet.relay.keystore import Keystore
-from smtpfleet.relay.mainconf import PORTS, Configuration, Host, Phase, minfree_bytes, open_ports, render
+from smtpfleet.relay.loading import Loaded, Loading, wait_s
+from smtpfleet.relay.mainconf import PORTS, Host, minfree_bytes, open_ports, render
 from smtpfleet.relay.network import Ports, read_ports
 from smtpfleet.relay.outbound import Outbound
-from smtpfleet.relay.postfix import Postfix, write
+from smtpfleet.relay.postfix import Postfix
 from smtpfleet.relay.queuescan import Memory, QueueScan, deliveries, scan
 from smtpfleet.relay.retries import Retries
 from smtpfleet.relay.room import is_low, read
@@ -50,7 +50,7 @@ from smtpfleet.relay.signing import Signing
 from smtpfleet.relay.tables import AcceptedTable
 from smtpfleet.relay.tlsconf import lacking
 from smtpfleet.relay.users.service import Users
-from smtpfleet.relay.ways import BY_MX_ALONE, Ways
+from smtpfleet.relay.ways import BY_MX_ALONE
 
 logger = logging.getLogger(__name__)
 
@@ -58,16 +58,6 @@ _TICK_S: Final = 1.0
 _BUSY_TICK_S: Final = 0.1
 _SETTLED: Final = frozenset({Stage.SERVING, Stage.CLOSED})
 _STALLED_S: Final = 15.0
-
-
-@dataclass(slots=True)
-class _Applied:
-    """What Postfix was told last."""
-
-    configuration: Configuration | None = None
-    phase: Phase | None = None
-    revision: str = ""
-    ways: Ways = BY_MX_ALONE
 
 
 class Agent:
@@ -104,7 +94,9 @@ class Agent:
         self._stage = Stage.SERVING
         self._stage_since_s = self._noisy_s = self._ticked_s = time.monotonic()
         self._stopping = False
-        self._applied = _Applied()
+        self._loading = Loading(
+            directory=host.paths.configuration, reload=self._postfix.reload, clock=time.monotonic
+        )
         self._ports = Ports(0, frozenset())
         self._memory = Memory()
         self._scan = QueueScan(RelayStatus(relay=relay).queue)
@@ -191,7 +183,7 @@ class Agent:
         return RelayStatus(
             relay=self._relay,
             incarnation=self._incarnation,
-            table_revision=self._applied.revision,
+            table_revision=self._loading.now.revision,
             table_error=self._tables.error,
             intake=self._shown_intake,
             intake_revision=self._shown_followed,
@@ -322,7 +314,7 @@ class Agent:
         return Observation(
             stopping=self._stopping,
             draining=self._tables.draining,
-            applied=self._applied.phase,
+            applied=self._loading.now.phase,
             listening=bool(self._ports.listening),
             told=self._polls.told(now_s=now_s),
             quiet_s=now_s - self._noisy_s,
@@ -362,15 +354,9 @@ class Agent:
             milters=self._signing.milters(),
             door=self._siblings.door,
         )
-        known = self._applied
-        if configuration != known.configuration:
-            write(configuration, self._host.paths.configuration)
-            if known.configuration is not None:
-                logger.info("Postfix reloads", extra={"revision": table.revision, "phase": phase})
-                self._postfix.reload()
-                if not self._stopping and ways.leads_elsewhere(known.ways):
-                    self._retries.everything()
-        self._applied = _Applied(configuration, phase, table.revision, ways)
+        wanted = Loaded(configuration, phase, table.revision, ways)
+        if self._loading.load(wanted, wait_s=wait_s(table, self._relay)) and not self._stopping:
+            self._retries.everything()
 
     def _perform(self, effect: Effect) -> None:
         match effect:

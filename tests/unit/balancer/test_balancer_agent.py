@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smtpfleet.api.balancing import BalancingMethod
 from smtpfleet.api.routing import RoutingTable
-from smtpfleet.balancer.agent import STALLED_S, Agent
+from smtpfleet.balancer.agent import GATHER_S, STALLED_S, Agent
 from smtpfleet.balancer.config import BACKEND, render
 from smtpfleet.balancer.files import Files
 from smtpfleet.balancer.metrics import registry
@@ -114,6 +116,64 @@ async def test_another_set_of_relays_or_method_is_reloaded(tmp_path: Path, secon
         await stage.give(table(100, 100))
         await stage.give(second)
         assert stage.haproxy.calls == ["reload", "reload"]
+
+
+async def test_changes_that_come_together_are_one_reload_and_weights_do_not_wait_for_it(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100, 100))
+        for coming in (table(100, 0, 100), table(100, 0, 100, 100), table(90, 0, 100, 100)):
+            stage.tables.queue.put_nowait(coming)
+        await asyncio.sleep(GATHER_S / 2)
+        drained = "weights {'outbound-relay-1': 0, 'outbound-relay-1.unchecked': 0}"
+        lowered = "weights {'outbound-relay-0': 90, 'outbound-relay-0.unchecked': 90}"
+        assert stage.haproxy.calls[1:] == [drained, lowered]
+        await asyncio.sleep(5)
+        assert stage.haproxy.calls[3:] == ["reload"]
+        assert stage.files.read() == render(table(90, 0, 100, 100))
+
+
+async def test_a_change_that_is_taken_back_in_time_needs_no_reload_and_leaves_no_weight_behind(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100, 100))
+        stage.tables.queue.put_nowait(table(100, 0, 100))
+        await stage.give(table(100, 100))
+        assert stage.haproxy.calls[1:] == [
+            "weights {'outbound-relay-1': 0, 'outbound-relay-1.unchecked': 0}",
+            "weights {'outbound-relay-1': 100, 'outbound-relay-1.unchecked': 100}",
+        ]
+        assert stage.files.is_loaded(render(table(100, 100)))
+
+
+async def test_an_agent_that_ends_while_haproxy_is_ahead_of_the_file_is_followed_by_a_reload(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100, 100))
+        stage.tables.queue.put_nowait(table(100, 0, 100))
+        await asyncio.sleep(GATHER_S / 2)
+    async with running(tmp_path) as stage:
+        await stage.give(table(100, 100))
+        assert stage.haproxy.calls == ["reload"]
+
+
+async def test_weights_that_cannot_be_told_are_in_what_is_loaded(tmp_path: Path) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100, 100))
+        stage.haproxy.failures = [RuntimeCallError("away")]
+        await stage.give(table(100, 0, 100))
+        assert stage.haproxy.calls[2:] == ["reload"]
+        assert stage.files.read() == render(table(100, 0, 100))
+        assert stage.agent.status().table_revision == table(100, 0, 100).revision
+
+
+@given(st.from_regex(r"outbound-balancer-[a-z0-9]{9}-[a-z0-9]{5}", fullmatch=True))
+def test_every_balancer_has_a_moment_of_its_own(pod: str) -> None:
+    assert 0 <= Place(pod).share < 1
+    assert Place(pod).share != Place(f"{pod}x").share
 
 
 async def test_an_agent_that_starts_anew_leaves_haproxy_alone(tmp_path: Path) -> None:

@@ -1,0 +1,119 @@
+"""When Postfix is told something new: at once where this relay alone is meant, else one relay after the other."""
+
+import itertools
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from smtpfleet.relay.loading import TURN_S, TURNS, Loaded, Loading, wait_s
+from smtpfleet.relay.mainconf import Configuration, Phase
+from smtpfleet.relay.ways import BY_MX_ALONE, Ways
+from tests.unit.relay.goldens import table
+
+FIRST = Loaded(Configuration(main_cf="a = 1\n", master_cf=""), Phase.OPEN, "1")
+
+
+def _other(*, phase: Phase = Phase.OPEN, ways: Ways = BY_MX_ALONE, revision: str = "2") -> Loaded:
+    configuration = Configuration(main_cf=f"a = {phase} {ways} {revision}\n", master_cf="")
+    return Loaded(configuration, phase, revision, ways)
+
+
+@dataclass
+class Postfix:
+    """A directory, a clock, and how often there was a reload."""
+
+    directory: Path
+    now_s: float = 1000.0
+    reloads: int = 0
+    loading: Loading = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.loading = Loading(directory=self.directory, reload=self._reload, clock=lambda: self.now_s)
+        assert not self.loading.load(FIRST, wait_s=TURN_S)
+
+    def _reload(self) -> None:
+        self.reloads += 1
+
+    @property
+    def text(self) -> str:
+        return (self.directory / "main.cf").read_text()
+
+
+@pytest.fixture
+def postfix(tmp_path: Path) -> Postfix:
+    return Postfix(tmp_path)
+
+
+def test_the_first_configuration_is_written_at_once_and_needs_no_reload(postfix: Postfix) -> None:
+    assert (postfix.text, postfix.reloads, postfix.loading.now) == ("a = 1\n", 0, FIRST)
+
+
+def test_another_revision_of_the_same_text_is_taken_and_nothing_is_loaded(postfix: Postfix) -> None:
+    wanted = replace(FIRST, revision="2")
+    postfix.loading.load(wanted, wait_s=TURN_S)
+    assert (postfix.reloads, postfix.loading.now) == (0, wanted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "tries"),
+    [
+        (_other(phase=Phase.CLOSED), False),
+        (_other(phase=Phase.FROZEN), False),
+        (_other(ways=Ways(siblings=("10.0.0.1",))), False),
+        (_other(ways=Ways(default="smtp:[next.example]")), True),
+        (_other(ways=Ways(recipients=Path("/maps/a.regexp"))), True),
+    ],
+    ids=["drained", "frozen", "to siblings", "smarthost", "route"],
+)
+def test_what_this_relay_does_by_itself_or_its_mail_waits_for_is_loaded_at_once(
+    postfix: Postfix, wanted: Loaded, tries: bool
+) -> None:
+    assert postfix.loading.load(wanted, wait_s=TURN_S) is tries
+    assert (postfix.reloads, postfix.loading.now) == (1, wanted)
+
+
+@pytest.mark.parametrize(
+    "ways", [BY_MX_ALONE, Ways(connections=7)], ids=["a setting", "a limit divided anew"]
+)
+def test_what_is_for_all_relays_waits_for_its_turn_and_keeps_what_was_there(
+    postfix: Postfix, ways: Ways
+) -> None:
+    wanted = _other(ways=ways)
+    assert not postfix.loading.load(wanted, wait_s=TURN_S)
+    assert (postfix.text, postfix.reloads, postfix.loading.now) == ("a = 1\n", 0, FIRST)
+    postfix.now_s += TURN_S
+    assert not postfix.loading.load(wanted, wait_s=TURN_S)
+    assert (postfix.reloads, postfix.loading.now) == (1, wanted)
+
+
+def test_changes_that_follow_each_other_put_nothing_off_for_longer_and_are_loaded_together(
+    postfix: Postfix,
+) -> None:
+    for step in range(10):
+        postfix.loading.load(_other(revision=f"{step}"), wait_s=10 * TURN_S)
+        postfix.now_s += TURN_S
+    assert postfix.reloads == 0
+    postfix.loading.load(_other(revision="last"), wait_s=10 * TURN_S)
+    assert postfix.reloads == 1
+    postfix.loading.load(_other(revision="the next"), wait_s=10 * TURN_S)
+    assert postfix.reloads == 1
+
+
+def test_a_change_that_is_taken_back_in_time_is_never_loaded(postfix: Postfix) -> None:
+    postfix.loading.load(_other(), wait_s=TURN_S)
+    postfix.now_s += TURN_S / 2
+    postfix.loading.load(FIRST, wait_s=TURN_S)
+    postfix.now_s += TURN_S
+    postfix.loading.load(_other(), wait_s=TURN_S)
+    assert postfix.reloads == 0
+
+
+def test_neighbours_of_a_table_have_different_turns_and_all_come_soon() -> None:
+    names = [f"outbound-relay-{number}" for number in range(2 * TURNS + 1)]
+    relays = tuple(table(relay=name).relays[0] for name in names)
+    listed = table().model_copy(update={"relays": relays})
+    waits = [wait_s(listed, name) for name in names]
+    assert all(a != b for a, b in itertools.pairwise(waits))
+    assert (min(waits), max(waits)) == (0.0, TURN_S * (TURNS - 1))
+    assert wait_s(listed, "outbound-relay-99") == 0
