@@ -4,6 +4,7 @@ A new connection for each message, no retry, 10 s client timeout. Runs of differ
 minute of the machine does not fall on one of them.
 """
 
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -62,6 +63,19 @@ def _kill(component: str, container: str) -> Callable[[Stage], list[Step]]:
     return steps
 
 
+def _kill_postfix(stage: Stage) -> list[Step]:
+    """Its master alone: the agent lives on, and starts it again."""
+    victim = _victim(stage, "relay", "relay")
+
+    def act() -> float:
+        moment = time.time()
+        if not faults.signal_program(victim, "master", signal.SIGKILL):
+            raise LookupError("no Postfix runs there")
+        return moment
+
+    return [Step(at_s=FAULT_AT_S, name="Postfix killed", act=act)]
+
+
 def _hang(stage: Stage) -> list[Step]:
     victim = _victim(stage, "relay", "relay")
     return [
@@ -107,6 +121,7 @@ CASES: Final = (
     Case(
         name="relay killed (SIGKILL)", steps=_kill("relay", "relay"), errors_at_most=0.005, last_error_s=0.5
     ),
+    Case(name="Postfix's master killed alone", steps=_kill_postfix, errors_at_most=0.005, last_error_s=1.0),
     Case(name="relay hangs (SIGSTOP)", steps=_hang, errors_at_most=0.01, last_error_s=1.0),
     Case(
         name="relay pod deleted", steps=_delete("relay", force=False), errors_at_most=0.0, last_error_s=None

@@ -3,6 +3,7 @@
 Judged by accounting alone; how long clients notice a fault is measured by ``make bench``.
 """
 
+import logging
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ from bench import failover
 from mailcheck.checker import check
 from mailcheck.model import Attempt
 from mailcheck.timeline import reasons
-from scenario.accounts import of_this_run
+from scenario.accounts import figures, of_this_run
 from scenario.cluster import OPERATOR_NAMESPACE, Local
 from scenario.kube import wait_until
 from scenario.load import Shape, Step, run
@@ -20,6 +21,7 @@ from scenario.stage import Stage
 from testbed.handle import ClusterHandle
 from tests.cluster import relays
 
+logger = logging.getLogger(__name__)
 RELAYS = 3
 SECONDS = 10
 OUTAGE_S = 120
@@ -42,14 +44,15 @@ def earlier() -> list[Attempt]:
 def _under_load(stage: Stage, earlier: list[Attempt], steps: list[Step], *, rate: int) -> list[Attempt]:
     """Hand in under faults, wait until all queues are empty, and insist that nothing is missing."""
     count = rate * SECONDS
-    attempts, _ = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=count), steps)
+    attempts, made = run(stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=count), steps)
     failover.settle(stage, relays=RELAYS)
     arrivals = of_this_run(stage.wait_drained(attempts, timeout_s=240), earlier)
     earlier.extend(attempts)
-    verdict = check(attempts, arrivals)
+    found, verdict = figures(attempts, arrivals, made[:1])
     assert verdict.ok, (
         f"lost {verdict.lost[:5]}, unexpected {verdict.unexpected[:5]}, corrupted {verdict.corrupted[:5]}"
     )
+    logger.info("%d errors of %d, last after %s s", found.errors, found.attempted, found.last_error_s)
     assert sum(a.acknowledged for a in attempts) > count / 2, dict(reasons(attempts))
     return attempts
 
