@@ -12,7 +12,8 @@ The model, simple on purpose:
 - A new relay takes mail ``START_S`` after it was asked for, and for ``SLOW_START_S`` only a part of what others get.
 - A relay that is to go takes no mail; it sends what it has ready, hands what waits for a retry to the others, at
   ``HAND_OFF`` messages a second, and goes once it is empty. It counts until then.
-- Mail that stands in a queue does not move to a relay that is added.
+- Mail that stands in a queue does not move to a relay that is added. But whoever sizes the pool may give a relay less
+  of what arrives.
 """
 
 import heapq
@@ -64,7 +65,7 @@ class Attempted:
 
 @dataclass
 class Relay:
-    """One relay. ``born`` is when it was asked for."""
+    """One relay. ``born`` is when it was asked for, ``share`` the most of its weight that it gets."""
 
     name: str
     born: int
@@ -76,6 +77,7 @@ class Relay:
     deferred: int = 0
     recent: deque[Attempted] = field(default_factory=deque)
     used: deque[float] = field(default_factory=lambda: deque(maxlen=30))
+    share: float = 1.0
     _budget: float = 0.0
 
     def weight(self, now: int) -> float:
@@ -83,7 +85,8 @@ class Relay:
         age = now - self.born - START_S
         if age < 0 or self.left_at is not None:
             return 0.0
-        return _STEPS[int(age / SLOW_START_S * len(_STEPS))] if age < SLOW_START_S else 1.0
+        started = _STEPS[int(age / SLOW_START_S * len(_STEPS))] if age < SLOW_START_S else 1.0
+        return min(started, self.share)
 
     def serves(self, now: int) -> bool:
         """Whether it takes mail."""

@@ -8,7 +8,7 @@ adds is the metric: here every message in the queues, also those that wait for a
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -18,7 +18,9 @@ from smtpfleet.api.autoscaling import Autoscaling, ScaleDown
 from smtpfleet.api.reasons import Reason
 from smtpfleet.domain.autoscaling import Rules, Sight, sizing
 from smtpfleet.domain.load import Load, Sample, flow
+from smtpfleet.domain.others import OthersMedian
 from smtpfleet.domain.scaling_memory import Memory
+from smtpfleet.domain.share import FULL, Share, follow
 
 LEAST: Final = 2
 MOST: Final = 10
@@ -54,6 +56,7 @@ class Operator:
     size: int = LEAST
     refused: bool = False
     samples: dict[str, deque[Sample]] = field(default_factory=dict)
+    shares: dict[str, Share | None] = field(default_factory=dict)
 
     def __call__(self, fleet: Fleet) -> int:
         """Ask the agents, and now and then decide."""
@@ -70,6 +73,8 @@ class Operator:
     def _decide(self, fleet: Fleet, serving: Sequence[Relay]) -> None:
         found = {relay.name: _load(relay, self.samples.get(relay.name, ())) for relay in serving}
         loads = {name: load for name, load in found.items() if load is not None}
+        now = _BEGIN + timedelta(seconds=fleet.now)
+        self._share_out(serving, loads, now)
         sight = Sight(
             self.size,
             loads,
@@ -77,9 +82,19 @@ class Operator:
             leaving=len(fleet.relays) > len(fleet.staying),
             refused=self.refused,
         )
-        result = sizing(self.rules, self.memory, sight, _BEGIN + timedelta(seconds=fleet.now))
+        result = sizing(self.rules, self.memory, sight, now)
         self.size, self.memory = result.size, result.memory
         self.refused = result.why is Reason.RECEIVER_REFUSES
+
+    def _share_out(self, serving: Sequence[Relay], loads: Mapping[str, Load], now: datetime) -> None:
+        """Relays that are behind get less of what arrives."""
+        backlogs = OthersMedian({name: load.backlog for name, load in loads.items()})
+        for relay in serving:
+            share = follow(
+                self.shares.get(relay.name), loads.get(relay.name), backlogs.without(relay.name), now
+            )
+            self.shares[relay.name] = share
+            relay.share = (share.percent if share else FULL) / FULL
 
 
 def _load(relay: Relay, samples: Sequence[Sample]) -> Load | None:

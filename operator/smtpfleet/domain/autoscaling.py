@@ -2,10 +2,11 @@
 
 The algorithm, once a cycle:
 
-1. **What is needed.** Where relays are themselves what mail waits for: the messages that arrive each second, and those
-   that wait there, spread over ``targetDrainTime``, divided by what one relay sends each second, is the *least* number
-   of relays. Mail that waits for slow or refusing receivers counts for nothing. What arrives, divided by the same rate,
-   and one relay more so that one may fail, is the *most*: more are not needed.
+1. **What is needed.** Where relays are themselves what mail waits for: those that are there, and as many as send what
+   arrives each second beyond what these have time for, who are to send what waits there within ``targetDrainTime``, is
+   the *least* number of relays. Mail that waits for slow or refusing receivers counts for nothing. What arrives,
+   divided by what one relay sends each second, and one relay more so that one may fail, is the *most*: more are not
+   needed.
 2. **Windows.** The size grows only to the smallest *least* of the window of ``scaleUp``, and shrinks only to the
    largest *most* of that of ``scaleDown``. Between the two it stays, and as long as its size may be what the same load
    asked for when it read a tenth higher, so a steady load never moves it.
@@ -204,8 +205,8 @@ def _measured(memory: Memory, sight: Sight, now: datetime) -> Memory:
 def _advice(rules: Rules, rate: int, sight: Sight, size: int) -> Advice:
     loads = sight.loads.values()
     limits = {load.limit for load in loads}
-    waiting = sum(load.backlog for load in loads if load.limit is Limit.RELAY)
-    least = _needed(rules, rate, sight.arrivals, waiting) + sight.out if waiting and rate else 0
+    waiting = any(load.waiting for load in loads)
+    least = _needed(rules, rate, sight) + sight.out if waiting and rate else 0
     refused = refuse(loads, before=sight.refused)
     held = Limit.SLOW_RECEIVER in limits or (refused and sum(load.backlog for load in loads) >= PUT_OFF)
     stays = sight.partial or held or (waiting and not rate)
@@ -214,15 +215,18 @@ def _advice(rules: Rules, rate: int, sight: Sight, size: int) -> Advice:
     return Advice(least, most, why, troubles)
 
 
-def _needed(rules: Rules, rate: int, loads: Collection[Load], waiting: int) -> int:
+def _needed(rules: Rules, rate: int, sight: Sight) -> int:
     """Relays that send what arrives lately, and what waits in the time for it.
 
     A relay that is added takes none of the mail that waits in others, only a part of what arrives. So of what waits no
-    more counts than arrives in that time, or in a minute: a queue that an outage left would add relays for nothing.
+    more counts than may come again: what arrived in that time, or in a minute. And a relay that has more than it sends
+    in that time, as after an outage, is left to it: others are to carry what arrives.
     """
-    arrived = sum(load.taken for load in loads) * max(1.0, rules.drain_s / MINUTE_S)
-    taken_per_s = sum(load.taken_per_s for load in loads)
-    return math.ceil((taken_per_s + min(waiting, arrived) / rules.drain_s) / rate)
+    loads, taken_per_s = sight.loads.values(), sum(load.taken_per_s for load in sight.arrivals)
+    arrived = sum(load.taken for load in sight.arrivals) * max(1.0, rules.drain_s / MINUTE_S)
+    again = taken_per_s + min(sum(load.waiting for load in loads), arrived) / rules.drain_s
+    free_per_s = sum(max(0.0, rate - load.waiting / rules.drain_s) for load in loads)
+    return max(math.ceil(again / rate), len(loads) + math.ceil((taken_per_s - free_per_s) / rate))
 
 
 def _carrying(rate: int, loads: Collection[Load], size: int) -> int:

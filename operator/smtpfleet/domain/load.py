@@ -93,6 +93,11 @@ class Load:
             return Limit.SLOW_RECEIVER
         return Limit.RELAY
 
+    @property
+    def waiting(self) -> int:
+        """Messages that wait because the relay itself is the limit."""
+        return self.backlog if self.limit is Limit.RELAY else 0
+
 
 def refuse(loads: Collection[Load], *, before: bool = False) -> bool:
     """Whether receivers put off more than they take from these relays together; ``before``: they were said to."""

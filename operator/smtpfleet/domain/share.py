@@ -6,7 +6,7 @@ row doubles that while, so a relay that is slow for good, under a load that is s
 less often.
 
 Guarantees: between two changes there are 30 s at least, for rates are measured over 15 s; the share is never less than
-a quarter; without facts nothing changes; the worse a relay does, the lower its share.
+a tenth; without facts nothing changes; the worse a relay does, the lower its share.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from smtpfleet.api.reasons import Reason
 from smtpfleet.domain.findings import Finding
 from smtpfleet.domain.load import Limit, Load
 
-STEPS: Final = (25, 50, 75, 100)
+STEPS: Final = (10, 25, 50, 75, 100)
 """Percent of its weight. Few, for each change is a write of the routing table."""
 FULL: Final = STEPS[-1]
 LEAST: Final = 100

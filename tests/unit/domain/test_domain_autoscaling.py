@@ -47,6 +47,11 @@ REFUSING = Load(backlog=900, taken=6000, put_off=6000, troubles=("RemoteTemporar
         ([limited(6000), SLOW], 2),  # what waits for a receiver neither; what arrives does
         ([limited(90000, taken=6000)], 2),  # of what an outage left, no more than arrives counts
         ([limited(90000, taken=0)], 1),
+        # Relays that have their hands full are left to what they have: others carry what arrives.
+        ([limited(90000, taken=3000)] * 2, 3),
+        ([limited(90000, taken=6000)] * 2, 4),
+        ([limited(90000, taken=3000), carrying(50)], 2),
+        ([limited(90000, taken=3000), carrying(80)], 3),
     ],
 )
 def test_the_backlog_of_limited_relays_is_to_be_gone_in_the_target_time(loads: list[Load], size: int) -> None:
@@ -288,7 +293,7 @@ def test_a_rate_is_remembered_in_two_digits_when_it_is_another(load: Load, rate:
 def test_a_rate_that_a_slow_receiver_lowered_a_moment_ago_keeps_no_relay() -> None:
     pool = Sized(RULES, 2)
     pool.look(named(limited(per_s=84.0, taken=2910), limited(per_s=84.0, taken=2910)))
-    assert (pool.memory.rate, pool.size) == (84, 3)
+    assert (pool.memory.rate, pool.size) == (84, 4)
     pool.look(named(limited(per_s=100.0, taken=2910), limited(per_s=100.0, taken=2910)))
     assert pool.memory.rate == 100
     assert pool.last(spread(97), 900).size == 2

@@ -24,13 +24,13 @@ def _share(percent: int, age_s: float, falls: int = 1) -> Share:
     return Share(percent, NOW - timedelta(seconds=age_s), falls)
 
 
-def test_a_relay_that_falls_behind_gets_less_in_steps_and_never_less_than_a_quarter() -> None:
+def test_a_relay_that_falls_behind_gets_less_in_steps_and_never_less_than_a_tenth() -> None:
     share, percents = None, []
     for number in range(6):
         share = follow(share, BEHIND, SIBLINGS, NOW + timedelta(seconds=30 * number))
         assert share is not None
         percents.append((share.percent, share.falls))
-    assert percents == [(75, 1), (50, 2), (25, 3), (25, 3), (25, 3), (25, 3)]
+    assert percents == [(75, 1), (50, 2), (25, 3), (10, 4), (10, 4), (10, 4)]
 
 
 def test_the_next_step_waits_until_the_last_one_can_have_shown() -> None:
@@ -196,15 +196,15 @@ def test_a_pool_weighs_a_relay_that_falls_behind_less_and_says_so_once() -> None
     for number, load in enumerate((carrying(100.0), BEHIND, carrying(100.0))):
         _slow(fleet, number, load)
     fleet.run(200)
-    assert [table.relays[1].weight for table in fleet.tables] == [75, 50, 25]
+    assert [table.relays[1].weight for table in fleet.tables] == [75, 50, 25, 10]
     entry = fleet.entry(1)
     assert (entry.state.value, entry.reason) == ("Degraded", "FallsBehind")
     assert [note.reason for note in fleet.notes] == ["FallsBehind"]
     fleet.restart_operator()
     assert fleet.entry(1) == entry
     _slow(fleet, 1, carrying(20.0))
-    fleet.run(3 * 240 + 30)
-    assert [table.relays[1].weight for table in fleet.tables] == [75, 50, 25, 50, 75, 100]
+    fleet.run(4 * 480 + 30)
+    assert [table.relays[1].weight for table in fleet.tables] == [75, 50, 25, 10, 25, 50, 75, 100]
     assert fleet.entry(1).state.value == "Serving"
     share = fleet.entry(1).share
     assert share is not None
