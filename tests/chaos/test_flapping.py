@@ -61,13 +61,19 @@ class Watcher:
             self.weights.append(weight)
 
     def ejections(self) -> list[float]:
-        """How long each ejection that ended took, in seconds; by the status's own times, which are whole seconds."""
-        began = [datetime.fromisoformat(entry["since"]) for entry in self.states]
+        """How long each ejection took that ended by itself, and not by replacement, in seconds.
+
+        By the status's own times, which are whole seconds.
+        """
         return [
-            (end - begin).total_seconds()
-            for entry, begin, end in zip(self.states, began, began[1:], strict=False)
-            if entry["state"] == "Ejected"
+            (_since(after) - _since(entry)).total_seconds()
+            for entry, after in itertools.pairwise(self.states)
+            if entry["state"] == "Ejected" and after["reason"] == "Readmitted"
         ]
+
+
+def _since(entry: Object) -> datetime:
+    return datetime.fromisoformat(entry["since"])
 
 
 def _moment(entry: Object) -> tuple[str, str]:
