@@ -1,8 +1,8 @@
 """The routing table: what the operator tells the agents of one pool, in one ConfigMap.
 
-Guarantees: a table that parses is complete and safe to act on; equal content has equal ``revision``; an
-agent of format 1 reads every later table of format 1, because fields are only ever added (agents ignore
-those they do not know).
+Guarantees: a table that parses is complete and safe to act on; the operator writes one text for equal content; who
+reads the same text reports the same ``revision``, whatever it knows of what is in it; an agent of format 1 reads every
+later table of format 1, because fields are only ever added (agents ignore those they do not know).
 """
 
 import hashlib
@@ -214,12 +214,14 @@ class RoutingTable(_TableModel):
 
     @cached_property
     def text(self) -> str:
-        """The ConfigMap's value: canonical JSON, one form for equal content."""
+        """The ConfigMap's value: of a table that was read, the text as it was; else canonical JSON, one form for equal
+        content.
+        """
         return self.model_dump_json(by_alias=True, exclude_none=True, indent=1) + "\n"
 
     @cached_property
     def revision(self) -> str:
-        """Twelve hex digits of the content: what agents report as applied."""
+        """Twelve hex digits of the text: what agents report as applied."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:12]
 
     def relay(self, name: str) -> RelayRoute | None:
@@ -230,13 +232,17 @@ class RoutingTable(_TableModel):
 def parse_table(text: str) -> RoutingTable:
     """Read a table as an agent found it.
 
+    It keeps its text: written anew, it would lack what a later operator says, and have another revision.
+
     Raises:
         TableError: not JSON, another format, or a value that is not safe to act on.
     """
     try:
-        return RoutingTable.model_validate_json(text)
+        table = RoutingTable.model_validate_json(text)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc'])) or 'table'}: {problem['msg']}" for problem in error.errors()
         )
         raise TableError(problems) from error
+    vars(table)["text"] = text  # where a cached property keeps its value
+    return table

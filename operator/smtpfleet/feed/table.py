@@ -118,7 +118,7 @@ class TableFollower:
 
     async def _offer_file(self) -> None:
         try:
-            text = self._file.read_text()
+            text = self._file.read_bytes().decode()  # unlike read_text, line ends as the API server has them
         except (OSError, UnicodeDecodeError) as error:
             if self.current is None:  # else nothing is lost: the file is only the way around the API server
                 self._refuse(None, f"{self._file}: {error}")

@@ -126,6 +126,28 @@ def test_an_agent_ignores_what_a_later_operator_adds(
     assert parse_table(_changed(lambda table: place(table).update(later={"any": ["thing"]}))) == before
 
 
+class _LaterTable(RoutingTable):
+    """Of a release that says more."""
+
+    later: str = "thing"
+
+
+@given(tables)
+def test_an_older_agent_reports_the_revision_that_a_later_operator_wrote(table: RoutingTable) -> None:
+    written = _LaterTable.model_validate(table.model_dump())
+    read = parse_table(written.text)
+    assert (read.revision, read.text) == (written.revision, written.text)
+    assert read.revision != table.revision
+
+
+def test_a_table_that_a_person_wrote_in_another_form_has_one_revision_for_all_who_read_it() -> None:
+    by_hand = _changed(lambda _: None)
+    assert by_hand != _table().text
+    read = parse_table(by_hand)
+    assert (read, read.text) == (_table(), by_hand)
+    assert read.revision != _table().revision
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -63,8 +63,8 @@ async def tell(api: ScriptedApi, event: RoutingTable | str | AccessError | None)
     await asyncio.sleep(0.01)
 
 
-def mount(file: Path, mounted: RoutingTable) -> None:
-    file.write_text(mounted.text)
+def mount(file: Path, mounted: RoutingTable | str) -> None:
+    file.write_bytes((mounted.text if isinstance(mounted, RoutingTable) else mounted).encode())
 
 
 @pytest.fixture
@@ -149,6 +149,18 @@ async def test_a_late_file_does_not_bring_back_what_the_api_server_has_replaced(
         mount(file, LOW)
         await asyncio.sleep(FILE_INTERVAL_S)
         assert follower.current == LOW
+
+
+async def test_a_late_file_is_known_again_whatever_line_ends_a_person_wrote(file: Path) -> None:
+    by_hand = FULL.text.replace("\n", "\r\n")
+    mount(file, by_hand)
+    api = ScriptedApi()
+    async with following(file, api) as follower:
+        await tell(api, by_hand)
+        await tell(api, HALF)
+        await tell(api, AccessError("gone"))
+        await asyncio.sleep(60)
+        assert follower.current == HALF
 
 
 async def test_the_api_server_may_go_back_to_an_earlier_table(file: Path) -> None:
