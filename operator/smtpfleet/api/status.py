@@ -34,6 +34,9 @@ class RelayOutage(ApiModel):
 
     since: str = Field(description="When it began (RFC 3339).", json_schema_extra={"format": "date-time"})
     restarted: Moment = Field(default="", description="When it was decided to restart the relay, else empty.")
+    pod_uid: Annotated[str, StringConstraints(max_length=64)] = Field(
+        default="", description="UID of the pod that is deleted to restart it, else empty."
+    )
     replaced: Moment = Field(
         default="", description="When it was decided that a new relay takes its place, else empty."
     )

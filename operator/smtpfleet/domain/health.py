@@ -75,11 +75,12 @@ class Outage:
     """A time in which a relay does not serve, though it did before: it is ejected, or its pod is not ready.
 
     It ends only when the relay has served for a while, so one that comes and goes is one outage. ``restarted`` and
-    ``replaced`` are when that was decided; see :mod:`smtpfleet.domain.remedies`.
+    ``replaced`` are when that was decided, ``pod_uid`` which pod is to go; see :mod:`smtpfleet.domain.remedies`.
     """
 
     since: datetime
     restarted: datetime | None = None
+    pod_uid: str = ""
     replaced: datetime | None = None
 
 

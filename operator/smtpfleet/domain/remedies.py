@@ -76,7 +76,7 @@ def remedies(pool: Pool, health: Assessment, *, successors: bool, busy: bool) ->
         if _due(outage, after) > pool.seen_at:
             continue
         if outage.restarted is None and _can_be_restarted(relay):
-            decided = replace(outage, restarted=pool.seen_at)
+            decided = replace(outage, restarted=pool.seen_at, pod_uid=relay.pod.uid if relay.pod else "")
         elif not successors:
             decided = replace(outage, replaced=pool.seen_at)
         else:
@@ -86,13 +86,19 @@ def remedies(pool: Pool, health: Assessment, *, successors: bool, busy: bool) ->
 
 
 def _restarts(pool: Pool, outages: Mapping[str, Outage]) -> Iterator[Restart]:
-    """Pods that are older than the decision to restart their relay; one that goes already needs nothing."""
+    """Pods that a decision to restart their relay was made about; one that goes already needs nothing."""
     for relay in pool.relays:
         outage, pod = outages.get(relay.name), relay.pod
         if outage is None or outage.restarted is None or outage.replaced is not None or relay.paused:
             continue
-        if pod is not None and not pod.leaving and pod.created < outage.restarted:
+        if pod is not None and not pod.leaving and _is_meant(pod, outage.pod_uid, outage.restarted):
             yield Restart(relay.name, pod.uid, _why(outage, outage.restarted))
+
+
+def _is_meant(pod: Pod, pod_uid: str, restarted: datetime) -> bool:
+    """Whether this is the pod to be restarted. ``pod_uid`` is empty in the status of a release that did not note it."""
+    # pod.created is of the API server's clock, which may be behind: then each new pod looks older than the decision.
+    return pod.uid == pod_uid if pod_uid else pod.created < restarted
 
 
 def _why(outage: Outage, now: datetime) -> str:

@@ -35,6 +35,7 @@ def stored_outage(outage: Outage | None) -> RelayOutage | None:
     return RelayOutage(
         since=timestamp(outage.since),
         restarted=stored_moment(outage.restarted),
+        pod_uid=outage.pod_uid,
         replaced=stored_moment(outage.replaced),
     )
 
@@ -52,8 +53,12 @@ def stored_moment(moment: datetime | None) -> str:
 
 
 def _outage(stored: RelayOutage) -> Outage:
-    since = datetime.fromisoformat(stored.since)
-    return Outage(since, restarted=_moment(stored.restarted), replaced=_moment(stored.replaced))
+    return Outage(
+        since=datetime.fromisoformat(stored.since),
+        restarted=_moment(stored.restarted),
+        pod_uid=stored.pod_uid,
+        replaced=_moment(stored.replaced),
+    )
 
 
 def _share(stored: RelayShare) -> Share:

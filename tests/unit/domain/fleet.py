@@ -13,6 +13,7 @@ from smtpfleet.domain.plan import Plan, plan
 from smtpfleet.domain.status import report
 from smtpfleet.domain.transitions import Note, notes
 from tests.unit.domain.samples import pod, pool, relay
+from tests.unit.domain.samples import report as report_of
 
 BEGIN = datetime(2026, 5, 1, 12, tzinfo=UTC)
 GOOD = ProbeResult(ProbeStage.QUIT, latency_s={ProbeStage.BANNER: 0.02})
@@ -71,7 +72,13 @@ class Fleet:
     def unready(self, number: int, **more: Any) -> None:
         name = self.name(number)
         self._probes.pop(name, None)
-        self.set(number, pods=(pod(name, **({"ready": False} | more)),))
+        found = pod(name, **({"ready": False} | more))
+        self.set(number, pods=(found,), agent=report_of(name, pod_uid=found.uid))
+
+    def anew(self, name: str) -> Mapping[str, Any]:
+        """Its next pod, and what the agent in it says. The API server's clock is far behind."""
+        uid = f"{name}-pod-{self.now_s}"
+        return {"pods": (pod(name, uid=uid, created=BEGIN),), "agent": report_of(name, pod_uid=uid)}
 
     def restart_operator(self) -> None:
         """Only the status and the table survive."""
@@ -118,8 +125,7 @@ class Fleet:
         if restart:
             self.restarts.append(restart.relay)
             self._probes.pop(restart.relay, None)
-            began = BEGIN + timedelta(seconds=self.now_s + 1)
-            self.relays[restart.relay] = {"pods": (pod(restart.relay, created=began),)}
+            self.relays[restart.relay] = self.anew(restart.relay)
         self.busy.append(f"{planned.removal is not None:d}{restart is not None:d}")
 
     def seen(self) -> Pool:

@@ -62,8 +62,14 @@ def report(name: str, *, age_s: float = 1.0, pod_uid: str | None = None, **field
 
 def pod(name: str, **fields: Any) -> Pod:
     """A pod that runs and is ready."""
-    given: dict[str, Any] = {"node": "n1", "address": "10.244.0.9", "running": True, "ready": True} | fields
-    return Pod(uid=f"{name}-pod", **given)
+    given: dict[str, Any] = {
+        "uid": f"{name}-pod",
+        "node": "n1",
+        "address": "10.244.0.9",
+        "running": True,
+        "ready": True,
+    } | fields
+    return Pod(**given)
 
 
 def probe(ended_s: float = 1.0, *, took_s: float = 0.02, **fields: Any) -> ProbeReport:

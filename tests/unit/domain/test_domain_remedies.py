@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smtpfleet.api.agent_status import Intake
+from smtpfleet.api.status import RelayOutage
 from smtpfleet.domain.facts import Pod, Wish
+from smtpfleet.domain.figures import timestamp
 from tests.unit.domain.fleet import BEGIN, GOOD, REFUSED, Fleet, well
 from tests.unit.domain.samples import pod, queue, report
 
@@ -101,10 +103,10 @@ def _flap(fleet: Fleet, number: int, *, every_s: float, away_s: float, times: in
     """Its pod is not ready for a while, again and again; returns state and ejections each time when it is back."""
     seen, name = [], fleet.name(number)
     for _ in range(times):
-        made = {"created": BEGIN + timedelta(seconds=fleet.now_s)}
-        fleet.unready(number, **made)
+        uid = f"{name}-pod-{fleet.now_s}"
+        fleet.unready(number, uid=uid)
         fleet.run(away_s)
-        fleet.set(number, pods=(pod(name, **made),))
+        fleet.set(number, pods=(pod(name, uid=uid),), agent=report(name, pod_uid=uid))
         fleet.run(every_s - away_s)
         seen.append((fleet.states()[number], fleet.entry(number).ejections))
     return seen
@@ -293,15 +295,35 @@ def test_an_operator_that_takes_over_neither_restarts_anew_nor_begins_the_time_a
     assert (len(fleet.restarts), fleet.entry(1).reason, len(_names(fleet))) == (1, "Replaced", 4)
 
 
-def test_a_pod_that_was_made_after_the_decision_is_left_alone() -> None:
+@pytest.mark.parametrize("clock_s", [-10_000, 0, 10_000])
+def test_only_the_pod_that_was_meant_is_deleted_whatever_the_clock_of_the_api_server_says(
+    clock_s: int,
+) -> None:
     fleet = _sick()
-    since = BEGIN + timedelta(seconds=fleet.now_s + 10_000)
-    fleet.set(1, pods=(pod(fleet.name(1), created=since),))
+    name, created = fleet.name(1), BEGIN + timedelta(seconds=fleet.now_s + clock_s)
+    fleet.set(1, pods=(pod(name, created=created),))
     fleet.run(AFTER_S + 5)
-    outage = fleet.entry(1).outage
-    assert outage is not None
-    assert outage.restarted
-    assert fleet.restarts == []
+    assert fleet.restarts == [name]
+    fleet.set(1, pods=(pod(name, uid="another", created=created),))
+    fleet.run(10)
+    assert fleet.restarts == [name]
+
+
+@pytest.mark.parametrize(("age_s", "restarts"), [(1, 1), (-1, 0)])
+def test_of_a_release_that_noted_no_pod_the_older_one_is_meant(age_s: int, restarts: int) -> None:
+    fleet = _sick()
+    name, now = fleet.name(1), BEGIN + timedelta(seconds=fleet.now_s)
+    outage = RelayOutage(since=timestamp(now), restarted=timestamp(now))
+    fleet.status = fleet.status.model_copy(
+        update={
+            "relays": tuple(
+                entry.model_copy(update={"outage": outage}) if entry.name == name else entry
+                for entry in fleet.status.relays
+            )
+        }
+    )
+    fleet.set(1, pods=(pod(name, created=now - timedelta(seconds=age_s)),))
+    assert len(fleet.restarts) == restarts
 
 
 def test_a_crash_between_decision_and_deed_loses_nothing() -> None:
