@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from smtpfleet.api import names
+from smtpfleet.api.reasons import ConditionType, RelayState
 from smtpfleet.api.routing import BalancerPeer, RoutingTable, TableError, parse_table
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.domain import facts
@@ -19,6 +20,8 @@ from smtpfleet.resources.pool import Object, Pool
 Children = Mapping[str, Sequence[Object]]
 """Objects with the labels of a pool, by kind."""
 Reports = Callable[[str], facts.AgentReport | None]
+_CONDITIONS: Final = frozenset(ConditionType)
+_STATES: Final = frozenset(RelayState)
 
 
 def pool_facts(
@@ -58,11 +61,27 @@ def pool_facts(
 
 
 def stored_status(stored: Object) -> SmtpPoolStatus:
-    """The status as it was written last; an empty one if another release wrote it in another form."""
+    """The status as it was written last, as far as this release knows what is in it; an empty one if it has another
+    form.
+    """
     try:
-        return SmtpPoolStatus.model_validate(stored.get("status") or {})
+        return SmtpPoolStatus.model_validate(_known(stored.get("status") or {}), extra="ignore")
     except ValidationError:
         return SmtpPoolStatus()
+
+
+def _known(status: Object) -> Object:
+    """Without conditions of types that only a later release has. A relay in a state of one is read as one that starts,
+    with all else that is remembered of it.
+    """
+    conditions, relays = status.get("conditions") or (), status.get("relays") or ()
+    return status | {
+        "conditions": [condition for condition in conditions if condition.get("type") in _CONDITIONS],
+        "relays": [
+            entry if entry.get("state") in _STATES else entry | {"state": RelayState.STARTING}
+            for entry in relays
+        ],
+    }
 
 
 def deleted_at(stored: Object) -> datetime | None:

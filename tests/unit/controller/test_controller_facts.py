@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from smtpfleet.api.status import SmtpPoolStatus
+from smtpfleet.api.autoscaling import AutoscalingStatus
+from smtpfleet.api.reasons import ConditionType, RelayState
+from smtpfleet.api.status import Condition, RelayOutage, SmtpPoolStatus
 from smtpfleet.controller.facts import Children, pool_facts, stored_status
 from smtpfleet.domain.facts import Claim, Deployment, Pod, Pool, Relay, Wish
 from tests.unit.controller import objects
@@ -192,7 +194,35 @@ def test_the_last_status_is_read_and_one_of_another_form_is_forgotten() -> None:
     written = status.model_dump(mode="json", by_alias=True)
     assert stored_status({"status": written}) == status
     assert stored_status({}) == SmtpPoolStatus()
-    assert stored_status({"status": {"phase": "Running"}}) == SmtpPoolStatus()
+    assert stored_status({"status": {"relays": [{"name": "outbound-relay-0"}]}}) == SmtpPoolStatus()
+
+
+def test_what_a_later_release_wrote_is_read_as_far_as_this_one_knows_it() -> None:
+    """After a rollback of the operator: ejections, marks, remedies and the memory of sizing must not be lost."""
+    since = "2026-05-01T12:00:00Z"
+    ready = Condition(
+        type=ConditionType.READY,
+        status="True",
+        observed_generation=2,
+        last_transition_time=since,
+        reason="Fine",
+    )
+    status = SmtpPoolStatus(
+        observed_generation=2,
+        autoscaling=AutoscalingStatus(relay_rate=9),
+        conditions=(ready,),
+        relays=(
+            entry(0, RelayState.EJECTED, ejections=2, outage=RelayOutage(since=since)),
+            entry(1, RelayState.STARTING, reason="Surplus"),
+        ),
+    )
+    written = status.model_dump(mode="json", by_alias=True)
+    places = (written, *written["relays"], written["relays"][0]["outage"], written["autoscaling"]["scaleUp"])
+    for place in (*places, written["conditions"][0]):
+        place["later"] = {"any": ["thing"]}
+    written["conditions"].append(written["conditions"][0] | {"type": "Moonlit"})
+    written["relays"][1]["state"] = "Moonlit"
+    assert stored_status({"status": written}) == status
 
 
 def test_the_balancers_pods_are_read_by_name_once_they_have_an_address() -> None:
