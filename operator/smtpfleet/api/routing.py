@@ -55,7 +55,6 @@ class RelayRoute(_TableModel):
     state: RouteState = RouteState.SERVING
     hand_off: bool = False
     """Whether it gives its queue to the takers, once it has no session and listens no more."""
-    incarnation: str | None = None
 
     @field_validator("address")
     @classmethod

@@ -196,7 +196,6 @@ def _deployment(live: Object, wanted: Object) -> facts.Deployment:
             and updated == replicas == status.get("replicas", 0)
         ),
         outdated=drift(wanted, live) is Drift.TEMPLATE,
-        leaving=is_deleted(live),
     )
 
 

@@ -26,14 +26,12 @@ class Deployment:
         ready: replicas that are ready, of whatever template.
         current: its controller has seen the last change, and all its replicas are of the current template.
         outdated: its pod template is not what the spec asks for now.
-        leaving: it is being deleted.
     """
 
     wanted: int = 1
     ready: int = 0
     current: bool = False
     outdated: bool = False
-    leaving: bool = False
 
     @property
     def settled(self) -> bool:

@@ -97,12 +97,9 @@ class _Relay:
             changed=self._table_changed,
         )
         self.users = Users(book, self.secrets, lambda: self.tables.current)
-        life = incarnation.read_or_create(paths.incarnation)
-        if not incarnation.may_deliver(life):
-            raise incarnation.IncarnationError(f"incarnation {life} may not deliver")
         self.agent = Agent(
             relay=settings.relay,
-            incarnation=life,
+            incarnation=incarnation.read_or_create(paths.incarnation),
             host=self._host,
             children=self._children,
             tables=self.tables,

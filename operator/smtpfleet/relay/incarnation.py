@@ -1,4 +1,4 @@
-"""Which life of a queue this is, and whether it may deliver.
+"""Which life of a queue this is.
 
 A queue that was lost and made anew has another incarnation, so that what others keep for the old one is never
 mistaken for the new one's. The id lies beside the queue, on the same file system, and shares its fate.
@@ -32,11 +32,6 @@ def read_or_create(file: Path) -> str:
     if not _FORM.fullmatch(incarnation):
         raise IncarnationError(f"{file} holds no incarnation id")
     return incarnation
-
-
-def may_deliver(incarnation: str) -> bool:
-    """Whether Postfix may start on this queue. Always, as long as no other relay can hold copies of its mail."""
-    return bool(incarnation)
 
 
 def write_durably(file: Path, text: str) -> None:

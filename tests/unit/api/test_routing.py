@@ -58,7 +58,6 @@ relays: st.SearchStrategy[dict[str, Any]] = st.builds(
     address=st.ip_addresses().map(str),
     weight=st.integers(0, 100),
     state=st.sampled_from(RouteState),
-    incarnation=st.none() | labels,
 )
 tables = st.builds(
     _table,

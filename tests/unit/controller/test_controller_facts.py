@@ -119,14 +119,13 @@ def test_a_claim_that_waits_for_its_first_pod_holds_no_mail_but_one_with_a_chose
 
 def test_what_is_being_deleted_is_seen_so() -> None:
     going = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
-    things: tuple[Any, ...] = (deployment(0), claim(0), pod(0))
+    things: tuple[Any, ...] = (claim(0), pod(0))
     for thing in things:
         thing["metadata"] |= going
-    relay = _relay(children(0, Deployment=[things[0]], PersistentVolumeClaim=[things[1]], Pod=[things[2]]))
-    assert relay.deployment is not None
+    relay = _relay(children(0, PersistentVolumeClaim=[things[0]], Pod=[things[1]]))
     assert relay.claim is not None
     assert relay.pod is not None
-    assert (relay.deployment.leaving, relay.claim.leaving, relay.pod.leaving) == (True, True, True)
+    assert (relay.claim.leaving, relay.pod.leaving) == (True, True)
     assert relay.doomed
 
 
