@@ -63,6 +63,11 @@ ROUTING_KEY: Final = "routing.json"
 ROUTING_DIRECTORY: Final = "/etc/smtpfleet/routing"
 """Where agents find the mounted ConfigMap when the API server is away."""
 
+USERNAME_KEY: Final = "username"
+PASSWORD_KEY: Final = "password"  # noqa: S105 - a key, not a password
+AUTHORITIES_KEY: Final = "ca.crt"
+"""Keys of a Secret for a next hop: those of the type kubernetes.io/basic-auth, and certificates."""
+
 QUEUE_VOLUME_DIRECTORY: Final = "/var/spool/smtpfleet"
 """Mount point of a relay's claim. Postfix's queue is its subdirectory ``postfix``; what the agent keeps
 beside the queue (its incarnation) lives next to it."""

@@ -6,15 +6,10 @@ No error of this module contains a part of the Secret.
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from smtpfleet.api.delivery import DeliveryTls
+from smtpfleet.api.names import AUTHORITIES_KEY, PASSWORD_KEY, USERNAME_KEY
 from smtpfleet.relay.nexthop import NextHop
-
-USERNAME_KEY: Final = "username"
-PASSWORD_KEY: Final = "password"  # noqa: S105 - a key, not a password
-"""Keys of a Secret of the type kubernetes.io/basic-auth."""
-AUTHORITIES_KEY: Final = "ca.crt"
 
 
 class CredentialsError(Exception):

@@ -12,7 +12,6 @@ from smtpfleet.resources.pool import Object, Pool
 PASSWORD_BYTES: Final = 32
 _LENGTH: Final = 43
 """Characters that so many bytes take in base64 for URLs."""
-_PASSWORD: Final = "password"  # noqa: S105 - a key, not a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +25,9 @@ class Login:
 def login_secret(pool: Pool, login: Login) -> Object:
     """The Secret, in the form that ``delivery.secretName`` has."""
     data = {
-        "username": names.login_user(pool.name),
-        _PASSWORD: login.password,
-        **({"ca.crt": login.authorities} if login.authorities else {}),
+        names.USERNAME_KEY: names.login_user(pool.name),
+        names.PASSWORD_KEY: login.password,
+        **({names.AUTHORITIES_KEY: login.authorities} if login.authorities else {}),
     }
     return {
         "apiVersion": "v1",
@@ -43,7 +42,7 @@ def stored_password(live: Object | None) -> str | None:
     """The password in such a Secret; None if there is none that can be used."""
     data = (live or {}).get("data") or {}
     try:
-        password = base64.b64decode(data[_PASSWORD], validate=True).decode("ascii")
+        password = base64.b64decode(data[names.PASSWORD_KEY], validate=True).decode("ascii")
     except (KeyError, ValueError):
         return None
     return password if re.fullmatch(rf"[A-Za-z0-9_-]{{{_LENGTH}}}", password) else None

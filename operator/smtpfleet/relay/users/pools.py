@@ -7,8 +7,7 @@ Secret is not known now is told to come back later; no user of a users' Secret c
 import secrets
 from collections.abc import Mapping, Sequence
 
-from smtpfleet.api.names import login_name, login_user
-from smtpfleet.relay.credentials import PASSWORD_KEY
+from smtpfleet.api.names import PASSWORD_KEY, login_name, login_user
 from smtpfleet.relay.users.book import Content, Secrets, UnavailableError, UserBook
 from smtpfleet.relay.users.entry import ITERATIONS, User
 from smtpfleet.relay.users.hashes import Hash, HashError, ScramKey, parse, scram_key
