@@ -36,6 +36,7 @@ from smtpfleet.domain.load import (
     arriving_per_s,
     limited_rate,
     refuse,
+    slow_ones,
 )
 from smtpfleet.domain.scaling_memory import Memory
 
@@ -184,11 +185,14 @@ def sizing(rules: Rules, memory: Memory, sight: Sight, now: datetime) -> Sizing:
 
 
 def _measured(memory: Memory, sight: Sight, now: datetime) -> Memory:
-    """Remember what one relay sends at most, if that shows now."""
+    """Remember what one relay sends at most, if that shows now. It does not where only relays that are slow themselves
+    are at their limit: those get less of what arrives (:mod:`smtpfleet.domain.share`).
+    """
     if memory.measured and (now - memory.measured).total_seconds() > MEASURED_FOR_S:
         memory = replace(memory, rate=0, measured=None)
-    limited = limited_rate(sight.loads.values())
-    fastest = max(load.per_s for load in sight.loads.values())
+    loads = sight.loads.values()
+    limited = None if slow_ones(loads) else limited_rate(loads)
+    fastest = max(load.per_s for load in loads)
     if limited is not None:
         # Much holds a relay back, such as a receiver that was slow a moment ago; nothing makes it faster than it is.
         rate, more = two_digits(max(1, round(limited))), NOISE

@@ -113,8 +113,22 @@ def arriving_per_s(loads: Collection[Load]) -> float:
 
 def limited_rate(loads: Collection[Load]) -> float | None:
     """Messages that one relay sends each second at most: the mean of those that are at their limit; None: none is."""
-    rates = [load.per_s for load in loads if load.busy and load.limit is Limit.RELAY]
+    rates = [load.per_s for load in loads if _at_limit(load)]
     return sum(rates) / len(rates) if rates else None
+
+
+def slow_ones(loads: Collection[Load]) -> bool:
+    """Whether those at their limit are slow themselves, as on a slow disk: they are half of the relays or fewer, and
+    another one sends more without being at its limit. So their rate is not what one relay can send.
+    """
+    rate, limited = limited_rate(loads), sum(map(_at_limit, loads))
+    if rate is None or 2 * limited > len(loads):
+        return False
+    return any(load.per_s > (1 + TOLERANCE) * rate for load in loads if not _at_limit(load))
+
+
+def _at_limit(load: Load) -> bool:
+    return load.busy and load.limit is Limit.RELAY
 
 
 @dataclass(frozen=True, slots=True)

@@ -290,6 +290,35 @@ def test_a_rate_is_remembered_in_two_digits_when_it_is_another(load: Load, rate:
     assert pool.memory.rate == rate
 
 
+@pytest.mark.parametrize("memory", [Memory(), KNOWN])
+@pytest.mark.parametrize("others", [1, 2, 5])
+def test_relays_that_are_slow_themselves_do_not_tell_what_one_relay_sends(
+    memory: Memory, others: int
+) -> None:
+    """Else the pool would grow to its largest size for one slow disk, and stay there: each relay sends little then."""
+    pool = Sized(RULES, size=others + 1, memory=memory)
+    slow = limited(700, per_s=5.0, taken=1020)
+    pool.last(named(slow, *[carrying(17)] * others), 900)
+    assert (pool.memory.rate, pool.size) == (memory.rate, 2 if memory.rate else others + 1)
+
+
+@pytest.mark.parametrize(
+    ("loads", "rate"),
+    [
+        ([limited(per_s=60.0), limited(per_s=60.0), carrying(70)], 60),  # most of the relays
+        ([limited(per_s=60.0), carrying(60)], 60),  # nobody is faster
+        ([limited(per_s=100.0), limited(per_s=60.0)], 80),
+        ([limited(per_s=60.0), carrying(70)], 0),
+    ],
+)
+def test_what_relays_at_their_limit_send_is_a_measure_unless_they_are_the_slow_ones(
+    loads: list[Load], rate: int
+) -> None:
+    pool = Sized(RULES, size=len(loads))
+    pool.look(named(*loads))
+    assert pool.memory.rate == rate
+
+
 def test_a_rate_that_a_slow_receiver_lowered_a_moment_ago_keeps_no_relay() -> None:
     pool = Sized(RULES, 2)
     pool.look(named(limited(per_s=84.0, taken=2910), limited(per_s=84.0, taken=2910)))
