@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from smtpfleet.api.delivery import Delivery
 from smtpfleet.api.dkim import DkimKey
-from smtpfleet.api.names import certificate_name, dkim_key_name, login_name
+from smtpfleet.api.names import certificate_name, dkim_key_name, hand_off_name, login_name
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.submission import TlsMode
 
@@ -48,5 +48,16 @@ def secret_names(pool: str, spec: SmtpPoolSpec, senders: Collection[str] = ()) -
         *(signing_secret(pool, key) for key in spec.dkim),
         login_secret(pool, spec.delivery),
         *map(login_name, senders),
+    }
+    return tuple(sorted(named - {""}))
+
+
+def made_secrets(pool: str, spec: SmtpPoolSpec) -> tuple[str, ...]:
+    """Names of the Secrets that the operator makes itself, for the spec leaves them to it: sorted, each once."""
+    named = {
+        "" if spec.submission.tls.secret_name else certificate_secret(pool, spec),
+        hand_off_name(pool),
+        *(signing_secret(pool, key) for key in spec.dkim if not key.secret_name),
+        login_secret(pool, spec.delivery),
     }
     return tuple(sorted(named - {""}))

@@ -1,8 +1,9 @@
 """DKIM keys that the operator makes.
 
 Guarantees: a key that can be read is never replaced, for its record is published and mail that was signed with it is
-on its way; a Secret that lost the pool's label, or was made by somebody at this moment, is not overruled (that is
-:class:`smtpfleet.controller.carryout.Carrier`'s doing).
+on its way (a Secret that lost the pool's labels is found by its name, which is
+:class:`smtpfleet.controller.reconcile.Reconciler`'s doing); a Secret that is somebody else's, or was made by somebody
+at this moment, is not overruled (:class:`smtpfleet.controller.carryout.Carrier`'s).
 """
 
 from typing import Final

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from smtpfleet.api import names
 from smtpfleet.api.names import PoolKey
 from smtpfleet.api.pool import DeletionPolicy, SmtpPoolSpec
-from smtpfleet.api.secret_names import certificate_secret, login_secret
+from smtpfleet.api.secret_names import certificate_secret, login_secret, made_secrets
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.cluster.client import Cluster
 from smtpfleet.cluster.errors import ClusterError
@@ -192,6 +192,7 @@ class Reconciler:
             for things in children.values()
             for thing in things
         }
+        await self._add_unlisted_secrets(pool, live)
         settled = is_settled(seen.previous, seen.generation, planned.desired)
         carrier = Carrier(self._cluster, pool, live, settled=settled)
         # In a thread: an RSA key takes a tenth of a second to make.
@@ -207,6 +208,17 @@ class Reconciler:
         await carrier.restart(planned.remedies.restart)
         self._metrics.writes.inc(carrier.outcome.writes)
         return carrier.outcome
+
+    async def _add_unlisted_secrets(self, pool: Pool, live: Live) -> None:
+        """Add the Secrets of the operator's making that no list shows, for somebody changed their labels.
+
+        What is in them is published or known to others, so it is kept: nothing is made before all were looked for.
+        """
+        for name in made_secrets(pool.name, pool.spec):
+            if ("Secret", name) not in live:
+                found = await self._cluster.get(SECRET, pool.namespace, name)
+                if found is not None:
+                    live["Secret", name] = found
 
     def _own_pair(self, pool: Pool, live: Live) -> Pair | None:
         """The certificate that the operator makes itself; None if the pool names another, or wants no TLS."""

@@ -18,6 +18,8 @@ class Server:
             child["metadata"].setdefault("resourceVersion", "5")
         self.calls: list[str] = []
         self.told: list[str] = []
+        self.applied: list[Object] = []
+        """What was applied to the pool's objects."""
         self.changed_meanwhile = 0
         """So many writes more find that somebody was faster."""
 
@@ -32,13 +34,17 @@ class Server:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         self._called("get", kind)
-        return self.pool if kind == POOL else None
+        if kind == POOL:
+            return self.pool
+        found = (child for child in self.children if child["kind"] == kind.kind)
+        return next((child for child in found if child["metadata"]["name"] == name), None)
 
     async def list(self, kind: Kind, namespace: str, labels: Mapping[str, str]) -> list[Object]:
         self._called("list", kind)
         if kind == POOL:
             return [self.pool] if self.pool else []
-        return [child for child in self.children if child["kind"] == kind.kind]
+        found = [child for child in self.children if child["kind"] == kind.kind]
+        return [child for child in found if labels.items() <= child["metadata"]["labels"].items()]
 
     async def apply(self, kind: Kind, wanted: Object, **how: Any) -> Object:
         """Only what is listed is added: what another one owns stays, as with server-side apply."""
@@ -48,6 +54,8 @@ class Server:
             more = [each for each in wanted["metadata"]["finalizers"] if each not in self.finalizers]
             assert self.pool is not None
             self.pool["metadata"]["finalizers"] = [*self.finalizers, *more]
+        else:
+            self.applied.append(wanted)
         return wanted
 
     async def merge(self, kind: Kind, seen: Object, changed: Object) -> Object:

@@ -1,26 +1,18 @@
 """Cycles of work on a pool that is deleted: it goes when it is to go, whatever else fails."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from smtpfleet.api.names import DRAIN_FINALIZER, PoolKey
+from smtpfleet.api.names import DRAIN_FINALIZER
 from smtpfleet.cluster.errors import ClusterError
-from smtpfleet.cluster.events import EventRecorder
 from smtpfleet.cluster.kinds import APPLIED
-from smtpfleet.controller.agents import AgentError, Agents
-from smtpfleet.controller.ledger import WatchLedger
-from smtpfleet.controller.metrics import Metrics
-from smtpfleet.controller.probes import Probes
-from smtpfleet.controller.reconcile import Reconciler
 from smtpfleet.controller.workqueue import Done
 from smtpfleet.resources.pool import Object
-from tests.unit.controller.objects import POOL, children, stored
+from tests.unit.controller.cycles import AT, cycle
+from tests.unit.controller.objects import children, stored
 from tests.unit.controller.server import Server, held
 
-KEY: PoolKey = ("mail", "outbound")
-AT = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LISTS = frozenset(f"list {kind.kind}" for kind in APPLIED)
 WRITES = frozenset(f"{verb} {kind.kind}" for kind in APPLIED for verb in ("apply", "create", "delete"))
 EVENTS = frozenset({"create Event"})
@@ -37,36 +29,6 @@ def _server(pool: Object, *, refused: frozenset[str] = frozenset()) -> Server:
     return Server(pool, *(thing for kind in children(0).values() for thing in kind), refused=refused)
 
 
-async def _cycle(server: Server, *, minutes: int = 5) -> Done:
-    async def silent(*_: Any, **__: Any) -> Any:
-        raise AgentError
-
-    def nothing(*_: Any) -> None: ...
-
-    metrics = Metrics()
-    agents = Agents(silent, changed=nothing, clock=lambda: 0.0)
-    reconcile = Reconciler(
-        cluster=server.cluster,
-        images=POOL.images,
-        namespace=POOL.operator_namespace,
-        agents=agents,
-        probes=Probes(
-            silent,
-            report=agents.report,
-            changed=nothing,
-            metrics=metrics.of_relays,
-            clock=lambda: 0.0,
-            jitter=lambda: 0.0,
-        ),
-        ledger=WatchLedger(lambda: 0.0),
-        events=EventRecorder(server.cluster, instance="test"),
-        metrics=metrics,
-        clock=lambda: 0.0,
-        now=lambda: AT + timedelta(minutes=minutes),
-    )
-    return await reconcile(KEY)
-
-
 @pytest.mark.parametrize(
     "refused",
     [LISTS, WRITES, EVENTS, frozenset({"status SmtpPool"})],
@@ -77,13 +39,13 @@ async def test_a_pool_whose_time_is_over_goes_whatever_is_refused(
     policy: str, minutes: int, refused: frozenset[str]
 ) -> None:
     server = _server(_deleted(policy, "example.net/other"), refused=refused)
-    assert await _cycle(server, minutes=minutes) == Done()
+    assert await cycle(server, minutes=minutes) == Done()
     assert server.finalizers == ["example.net/other"]
 
 
 async def test_it_is_told_what_stays() -> None:
     server = _server(_deleted("Drain"))
-    await _cycle(server, minutes=10)
+    await cycle(server, minutes=10)
     (told,) = server.told
     assert told.startswith("QueueKept: ")
     assert "outbound-relay-0 (nobody knows how many messages)" in told
@@ -91,7 +53,7 @@ async def test_it_is_told_what_stays() -> None:
 
 async def test_a_pool_that_drains_goes_at_once_if_the_garbage_collector_takes_its_relays() -> None:
     server = _server(_deleted("Drain", "foregroundDeletion"))
-    assert await _cycle(server, minutes=0) == Done()
+    assert await cycle(server, minutes=0) == Done()
     assert server.finalizers == ["foregroundDeletion"]
     (told,) = server.told
     assert told.startswith("QueueKept: ")
@@ -100,21 +62,21 @@ async def test_a_pool_that_drains_goes_at_once_if_the_garbage_collector_takes_it
 
 async def test_a_pool_that_drains_is_held_for_its_time() -> None:
     server = _server(_deleted("Drain"))
-    await _cycle(server)
+    await cycle(server)
     assert server.finalizers == [DRAIN_FINALIZER]
     assert "status SmtpPool" in server.calls
 
 
 async def test_a_pool_whose_queues_are_to_go_with_it_gives_its_claims_an_owner_first() -> None:
     server = _server(_deleted("Delete"))
-    await _cycle(server)
+    await cycle(server)
     assert "apply PersistentVolumeClaim" in server.calls
     assert server.finalizers == [DRAIN_FINALIZER]
 
 
 async def test_a_pool_that_cannot_be_read_goes_although_its_status_is_refused() -> None:
     server = _server(_deleted("Never"), refused=frozenset({"status SmtpPool"}))
-    assert await _cycle(server) == Done()
+    assert await cycle(server) == Done()
     assert server.finalizers == []
 
 
@@ -122,13 +84,13 @@ async def test_a_pool_that_cannot_be_read_goes_although_its_status_is_refused() 
 async def test_a_pool_that_changed_meanwhile_is_looked_at_again_at_once(policy: str) -> None:
     server = _server(_deleted(policy))
     server.changed_meanwhile = 1
-    assert await _cycle(server) == Done(again_s=0.0)
+    assert await cycle(server) == Done(again_s=0.0)
     assert server.finalizers == [DRAIN_FINALIZER]
-    await _cycle(server)
+    await cycle(server)
     assert server.finalizers == []
 
 
-async def test_a_finalizer_that_may_not_be_taken_off_is_an_error_of_the_cycle() -> None:
+async def test_a_finalizer_that_may_not_be_taken_off_is_an_error_of_thecycle() -> None:
     server = _server(_deleted("Retain"), refused=frozenset({"merge SmtpPool"}))
     with pytest.raises(ClusterError):
-        await _cycle(server)
+        await cycle(server)
