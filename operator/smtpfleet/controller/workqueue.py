@@ -125,6 +125,7 @@ class WorkQueue(Generic[Key]):
         backoff_s = min(self._pace.backoff_first_s * 2 ** (min(failures, 32) - 1), self._pace.backoff_most_s)
         wait_s = max(asked_s, backoff_s * self._shortening())
         self._not_before[key] = self._now() + wait_s
+        self._due.pop(key, None)  # a nudge during the run is served by the next one, which waits
         self._schedule(key, wait_s)
 
     def _schedule(self, key: Key, delay_s: float) -> None:

@@ -186,6 +186,21 @@ async def test_a_server_that_asks_to_wait_is_obeyed() -> None:
     assert work.times == [0.1, 30.1]
 
 
+async def test_a_nudge_during_a_run_that_fails_does_not_shorten_the_wait_either() -> None:
+    def outcome(count: int) -> Done:
+        if count == 1:
+            raise UnavailableError("busy", retry_after_s=5)
+        return Done()
+
+    work = Recorder(outcome, takes_s=3)
+    async with working(work) as queue:
+        queue.nudge("a")
+        await asyncio.sleep(1)
+        queue.nudge("a")
+        await asyncio.sleep(20)
+    assert work.times == [0.1, 8.1]
+
+
 async def test_no_more_keys_run_at_once_than_there_are_workers_and_all_get_their_turn() -> None:
     work = Recorder(takes_s=1)
     async with working(work, workers=2) as queue:
