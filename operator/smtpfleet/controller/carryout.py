@@ -5,7 +5,7 @@ somebody else is left alone and named; what the API server refuses is named, and
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from smtpfleet.api.reasons import Reason
@@ -46,10 +46,14 @@ class Carrier:
         pool: whose objects they are.
         live: the pool's objects as they were seen in this cycle.
         settled: nothing was under way, so whatever is missing was deleted by somebody.
+        goes_on: is called before each object that is looked after.
     """
 
-    def __init__(self, cluster: Cluster, pool: Pool, live: Live, *, settled: bool) -> None:
-        self._cluster, self._pool, self._live, self._settled = cluster, pool, live, settled
+    def __init__(
+        self, cluster: Cluster, pool: Pool, live: Live, *, settled: bool, goes_on: Callable[[], None]
+    ) -> None:
+        self._cluster, self._pool, self._live = cluster, pool, live
+        self._settled, self._goes_on = settled, goes_on
         self.outcome = Outcome()
 
     async def bring_about(self, objects: Iterable[Wanted]) -> None:
@@ -87,6 +91,7 @@ class Carrier:
             await self._delete_seen(POD, pod, restart.why)
 
     async def _bring_about(self, wanted: Wanted) -> None:
+        self._goes_on()
         live = self._live.get(wanted.identity)
         kind = kind_of(wanted.body)
         if live is None:
@@ -134,6 +139,7 @@ class Carrier:
 
     async def _delete_seen(self, kind: Kind, live: Object, why: str) -> bool | None:
         """Returns whether it was deleted: False if it was gone already, None if it could not be."""
+        self._goes_on()
         name = f"{kind.kind}/{live['metadata']['name']}"
         try:
             await self._cluster.delete(kind, live)

@@ -1,7 +1,8 @@
 """Whether this process still does its work: what the kubelet asks, and what a person can read.
 
-Healthy means: the event loop runs, the Lease is being looked at, no cycle of work is stuck, no watch has
-fallen behind. An API server that is away makes nothing unhealthy: to restart the operator would not help.
+Healthy means: the event loop runs, the Lease is being looked at, every cycle of work goes on (however many pools wait
+for theirs), no watch has fallen behind. An API server that is away makes nothing unhealthy: to restart the operator
+would not help.
 """
 
 import asyncio
@@ -16,7 +17,10 @@ from smtpfleet.controller.ledger import WatchLedger
 from smtpfleet.controller.metrics import Metrics
 
 STUCK_S: Final = 120.0
-"""Longer than the slowest cycle: every call in it is bounded by 10 s."""
+"""However long a whole cycle lasts, it tells at each step that it goes on. Each call to the API server is bounded by
+10 s, and the longest step is that of all lists (10 s a page), or the first question to all agents of a pool (3 s for
+each 32 that are silent).
+"""
 LEASE_IDLE_S: Final = 30.0
 BEHIND_S: Final = 90.0
 """Longer than a watch needs to notice that its connection is dead (70 s)."""
@@ -40,7 +44,7 @@ class Health:
     Args:
         elector: the competition for the Lease.
         ledger: whether the watches keep up.
-        stuck_s: for how long work has been stuck, in seconds.
+        stuck_s: for how long a cycle of work has not got on, in seconds.
         pools: how many pools are known.
         depth: how many of them wait for a worker.
     """

@@ -111,6 +111,7 @@ class Leader:
             ledger=self.ledger,
             events=EventRecorder(self._cluster, instance=self._settings.pod_name),
             metrics=self._metrics,
+            goes_on=self.queue.goes_on,
             clock=self._clock,
         )
 

@@ -6,6 +6,7 @@ cluster, it writes nothing; a pool whose spec cannot be read is told so and othe
 
 import asyncio
 import dataclasses
+import functools
 import logging
 import secrets
 from collections.abc import Callable, Sequence
@@ -76,6 +77,7 @@ class Reconciler:
         ledger: is told what lists show.
         events: posts what is news.
         metrics: are kept up to date.
+        goes_on: is called at each step of a cycle, so that a long one is not taken for one that hangs.
         clock: seconds that only ever grow.
         now: the time of day.
     """
@@ -91,12 +93,14 @@ class Reconciler:
         ledger: WatchLedger,
         events: EventRecorder,
         metrics: Metrics,
+        goes_on: Callable[[PoolKey], None],
         clock: Callable[[], float],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._cluster, self._images, self._namespace = cluster, images, namespace
         self._agents, self._probes, self._ledger = agents, probes, ledger
-        self._events, self._metrics, self._clock, self._now = events, metrics, clock, now
+        self._events, self._metrics, self._goes_on = events, metrics, goes_on
+        self._clock, self._now = clock, now
         self._numbers_at: dict[PoolKey, float] = {}
 
     async def __call__(self, key: PoolKey) -> Done:
@@ -133,8 +137,10 @@ class Reconciler:
         if deleted is not None and (loses_children(stored) or goes_unseen(spec, deleted, now=self._now())):
             return await self._let_go(key, stored, pool)
         children = await self._children(key)
+        self._goes_on(key)
         balancers = _balancers(children) if spec.balancing.backups else []
         await self._agents.follow(key, [*_targets(children), *balancers])
+        self._goes_on(key)
         known = pool_facts(
             pool,
             stored,
@@ -170,17 +176,18 @@ class Reconciler:
         led_to = {route.pool for route in spec.delivery.routes}
         return tuple(
             [
-                dataclasses.replace(each, certificate=await self._certificate(key[0], each.name))
+                dataclasses.replace(each, certificate=await self._certificate(key, each.name))
                 if each.name in led_to and each.self_signed
                 else each
                 for each in found
             ]
         )
 
-    async def _certificate(self, namespace: str, pool: str) -> str:
-        """The certificate that the operator made for a pool, in PEM; empty: there is none (yet)."""
+    async def _certificate(self, key: PoolKey, pool: str) -> str:
+        """The certificate that the operator made for a neighbour of ``key``, in PEM; empty: there is none (yet)."""
+        self._goes_on(key)
         labels = {names.MANAGED_BY_LABEL: names.FIELD_MANAGER, names.POOL_LABEL: pool}
-        secrets_of_pool = await self._cluster.list(SECRET, namespace, labels)
+        secrets_of_pool = await self._cluster.list(SECRET, key[0], labels)
         own = names.certificate_name(pool)
         stored = next((each for each in secrets_of_pool if each["metadata"]["name"] == own), None)
         pair = stored_pair(stored)
@@ -194,7 +201,8 @@ class Reconciler:
         }
         await self._add_unlisted_secrets(pool, live)
         settled = is_settled(seen.previous, seen.generation, planned.desired)
-        carrier = Carrier(self._cluster, pool, live, settled=settled)
+        goes_on = functools.partial(self._goes_on, (pool.namespace, pool.name))
+        carrier = Carrier(self._cluster, pool, live, settled=settled, goes_on=goes_on)
         # In a thread: an RSA key takes a tenth of a second to make.
         keys = await asyncio.to_thread(made_keys, pool, live)
         made = Made(
@@ -216,6 +224,7 @@ class Reconciler:
         """
         for name in made_secrets(pool.name, pool.spec):
             if ("Secret", name) not in live:
+                self._goes_on((pool.namespace, pool.name))
                 found = await self._cluster.get(SECRET, pool.namespace, name)
                 if found is not None:
                     live["Secret", name] = found
@@ -302,6 +311,7 @@ class Reconciler:
     async def _tell(self, key: PoolKey, stored: Object, told: tuple[Note, ...]) -> None:
         about = About(namespace=key[0], name=key[1], uid=stored["metadata"]["uid"])
         for note in told:
+            self._goes_on(key)
             await self._events.tell(
                 about, severity=note.severity, reason=note.reason, action=note.action, message=note.message
             )

@@ -63,6 +63,7 @@ class WorkQueue(Generic[Key]):
         self._not_before: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
         self._running: dict[Key, float] = {}
+        """Since when a run has not got on."""
         self._changed = asyncio.Event()
 
     @property
@@ -79,11 +80,18 @@ class WorkQueue(Generic[Key]):
         """Every key that is waiting or running."""
         return frozenset(self._due) | frozenset(self._running)
 
+    def goes_on(self, key: Key) -> None:
+        """The key's run, if there is one, has got on: however long it lasts, it does not hang."""
+        if key in self._running:
+            self._running[key] = self._now()
+
     def stuck_s(self) -> float:
-        """For how long the slowest run has lasted, or the longest waiting key has been overdue."""
+        """For how long the run that got on least has not got on.
+
+        How long keys wait for a worker says nothing: many of them wait for long if each run ends in a timeout.
+        """
         now = self._now()
-        waiting = (due for key, due in self._due.items() if key not in self._running and due < now)
-        return max((now - since for since in (*self._running.values(), *waiting)), default=0.0)
+        return max((now - since for since in self._running.values()), default=0.0)
 
     async def run(self) -> None:
         """Work until cancelled; runs that are under way are cancelled, too."""

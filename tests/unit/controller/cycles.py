@@ -44,6 +44,7 @@ async def cycle(server: Server, *, minutes: int = 5) -> Done:
         ledger=WatchLedger(lambda: 0.0),
         events=EventRecorder(server.cluster, instance="test"),
         metrics=metrics,
+        goes_on=server.goes_on,
         clock=lambda: 0.0,
         now=lambda: AT + timedelta(minutes=minutes),
     )

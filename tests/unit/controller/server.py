@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from smtpfleet.api import names
+from smtpfleet.api.names import PoolKey
 from smtpfleet.cluster.client import Cluster, Object
 from smtpfleet.cluster.errors import ConflictError, RefusedError
 from smtpfleet.cluster.kinds import POOL, Kind
@@ -16,10 +17,13 @@ class Server:
         self.pool, self.children, self.refused = pool, list(children), refused
         for child in self.children:
             child["metadata"].setdefault("resourceVersion", "5")
+        self.neighbours: list[Object] = []
         self.calls: list[str] = []
         self.told: list[str] = []
         self.applied: list[Object] = []
         """What was applied to the pool's objects."""
+        self.most_unsigned = self._unsigned = 0
+        """So many calls came at most without a sign that the cycle goes on."""
         self.changed_meanwhile = 0
         """So many writes more find that somebody was faster."""
 
@@ -32,6 +36,9 @@ class Server:
         assert self.pool is not None
         return cast(list[str], self.pool["metadata"].get("finalizers", []))
 
+    def goes_on(self, key: PoolKey) -> None:
+        self._unsigned = 0
+
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         self._called("get", kind)
         if kind == POOL:
@@ -42,7 +49,7 @@ class Server:
     async def list(self, kind: Kind, namespace: str, labels: Mapping[str, str]) -> list[Object]:
         self._called("list", kind)
         if kind == POOL:
-            return [self.pool] if self.pool else []
+            return [*([self.pool] if self.pool else []), *self.neighbours]
         found = [child for child in self.children if child["kind"] == kind.kind]
         return [child for child in found if labels.items() <= child["metadata"]["labels"].items()]
 
@@ -81,6 +88,8 @@ class Server:
     def _called(self, verb: str, kind: Kind) -> None:
         call = f"{verb} {kind.kind}"
         self.calls.append(call)
+        self._unsigned += 1
+        self.most_unsigned = max(self.most_unsigned, self._unsigned)
         if call in self.refused:
             raise RefusedError(f"{call}: 403")
 

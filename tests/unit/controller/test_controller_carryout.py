@@ -1,11 +1,15 @@
-"""Carrying out a plan: what the API server refuses is named, and the rest goes on."""
+"""Carrying out a plan: what the API server refuses is named, the rest goes on, and so does the whole cycle."""
+
+from dataclasses import replace
 
 import pytest
 
 from smtpfleet.api.reasons import Reason
+from smtpfleet.cluster.kinds import CHILDREN
 from smtpfleet.controller.carryout import Carrier
 from smtpfleet.domain.plan import Removal
-from tests.unit.controller.objects import POOL, claim, deployment, service
+from tests.unit.controller.cycles import cycle
+from tests.unit.controller.objects import POOL, claim, deployment, service, stored
 from tests.unit.controller.server import Server
 
 REMOVAL = Removal(name="outbound-relay-0", why="its queue is empty", claim=True, deployment=True)
@@ -26,8 +30,29 @@ async def test_a_deletion_that_is_refused_is_a_problem_and_the_rest_goes_on(
     things = [claim(0), deployment(0), service(0)]
     server = Server(None, *things, refused=frozenset({f"delete {refused}"}))
     live = {(thing["kind"], thing["metadata"]["name"]): thing for thing in things}
-    carrier = Carrier(server.cluster, POOL, live, settled=False)
+    signs: list[None] = []
+    carrier = Carrier(server.cluster, POOL, live, settled=False, goes_on=lambda: signs.append(None))
     await carrier.remove(REMOVAL, [REMOVAL.name])
     assert [problem.reason for problem in carrier.outcome.problems] == [Reason.REFUSED_BY_API]
     assert carrier.outcome.writes == len(tried) - 1
     assert server.calls == [f"delete {kind}" for kind in tried]
+    assert len(signs) == len(tried)
+
+
+async def test_a_long_cycle_says_that_it_goes_on_between_any_two_calls_but_the_lists() -> None:
+    """Each call may take 10 s, and with many relays or keys that would look like a cycle that hangs."""
+    keys = [
+        {"domain": f"{letter}.example", "selector": "s", "algorithm": "Ed25519"} for letter in "abcdefghijkl"
+    ]
+    routes = [{"domain": f"{letter}.example", "pool": f"pool-{letter}"} for letter in "abcdefghijkl"]
+    spec = {
+        "submission": {"trustedNetworks": ["10.0.0.0/8"]},
+        "replicas": 20,
+        "dkim": keys,
+        "delivery": {"routes": routes},
+    }
+    server = Server(stored() | {"spec": spec}, refused=frozenset({"create Event"}))
+    server.neighbours = [stored(replace(POOL, name=route["pool"])) | {"spec": spec} for route in routes]
+    await cycle(server)
+    assert len(server.calls) > 100
+    assert server.most_unsigned == len(["get SmtpPool", *CHILDREN])
