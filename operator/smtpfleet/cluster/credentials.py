@@ -11,6 +11,7 @@ from kubernetes.aio.client import Configuration
 from smtpfleet.cluster.errors import ClusterError
 
 _CONNECTIONS: Final = 16
+"""At most so many are open at a time, for each :class:`~smtpfleet.cluster.client.Cluster`."""
 
 
 class CredentialsError(ClusterError):

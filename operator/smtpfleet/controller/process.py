@@ -70,8 +70,10 @@ async def _run(settings: Settings) -> int:
         logger.critical("the operator cannot start", extra={"reason": str(error)})
         return 2
     connection = Cluster(configuration)
+    # All lists of a few pools take every connection for as long as they last, and a renewal must not wait for one.
+    lease_connection = Cluster(configuration)
     elector = Elector(
-        LeaseStore(connection, namespace=settings.pod_namespace, name=settings.lease_name),
+        LeaseStore(lease_connection, namespace=settings.pod_namespace, name=settings.lease_name),
         identity=f"{settings.pod_name}_{uuid.uuid4()}",
         timing=Timing(),
         jitter=random.random,
@@ -98,16 +100,17 @@ async def _run(settings: Settings) -> int:
     try:
         return await _live(stop, elector, leader, health)
     finally:
-        await _end(elector, web, connection)
+        await _end(elector, web, lease_connection, connection)
 
 
-async def _end(elector: Elector, web: WebServer, connection: Cluster) -> None:
+async def _end(elector: Elector, web: WebServer, *connections: Cluster) -> None:
     """Give everything back, the Lease first, but not for ever."""
     try:
         async with asyncio.timeout(_END_S / 2):
             await elector.release()
             await web.close()
-            await connection.close()
+            for connection in connections:
+                await connection.close()
     except TimeoutError:
         logger.warning("ending without having closed everything")
 

@@ -5,8 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+
+from smtpfleet.controller import process
+from smtpfleet.controller.settings import from_environment
 
 COMPLETE = {
     "POD_NAME": "a",
@@ -42,6 +46,36 @@ def test_without_a_cluster_it_says_that_it_cannot_log_in(tmp_path: Path, kubecon
     assert code == 2
     assert (log[0]["message"], log[-1]["message"]) == ("starting", "the operator cannot start")
     assert "cannot log in to the API server" in log[-1]["reason"]
+
+
+async def test_the_lease_has_connections_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A renewal that waits behind lists comes too late, and another operator takes over."""
+    users: dict[str, object] = {}
+
+    class Connections:
+        def __init__(self, _: object) -> None: ...
+
+        def fenced(self, _: object) -> "Connections":
+            return self
+
+    class Work:
+        queue = ledger = Mock()
+
+        def __init__(self, *, cluster: object, **_: object) -> None:
+            users["work"] = cluster
+
+    async def login() -> None: ...
+
+    async def occupied(**_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr("smtpfleet.cluster.credentials.load", login)
+    monkeypatch.setattr(process, "Cluster", Connections)
+    monkeypatch.setattr(process, "LeaseStore", lambda cluster, **_: users.setdefault("lease", cluster))
+    monkeypatch.setattr(process, "Leader", Work)
+    monkeypatch.setattr(process, "serve", occupied)
+    assert await process._run(from_environment(COMPLETE)) == 2
+    assert users["lease"] is not users["work"]
 
 
 def test_it_may_open_as_many_files_as_the_container_allows() -> None:
