@@ -4,11 +4,12 @@ The dynamic client is used without its discovery and without the typed models: p
 :mod:`smtpfleet.cluster.kinds`, objects are plain dictionaries. That saves memory and requests, and a server
 newer than the models cannot break it.
 
-Writes go through a fence: a function that raises :class:`~smtpfleet.cluster.errors.NotLeadingError` once this
-process may no longer act.
+Writes go through a fence: a function that says for how many seconds more this process may act, and raises
+:class:`~smtpfleet.cluster.errors.NotLeadingError` once it may no longer. No write is waited for longer than that.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
@@ -29,19 +30,20 @@ TIMEOUT_S: Final = 10.0
 _PAGE: Final = 500
 
 
-def unfenced() -> None:
+def unfenced() -> float:
     """The fence of a process that needs no leadership."""
+    return math.inf
 
 
 class Cluster:
     """Calls to the API server. Every method may raise any :class:`~smtpfleet.cluster.errors.ClusterError`."""
 
-    def __init__(self, configuration: Configuration, *, fence: Callable[[], None] = unfenced) -> None:
+    def __init__(self, configuration: Configuration, *, fence: Callable[[], float] = unfenced) -> None:
         self._api = ApiClient(configuration)
         self._client = DynamicClient(self._api)  # type: ignore[no-untyped-call] # untyped library
         self._fence = fence
 
-    def fenced(self, fence: Callable[[], None]) -> "Cluster":
+    def fenced(self, fence: Callable[[], float]) -> "Cluster":
         """The same connection with a fence for its writes."""
         other = Cluster.__new__(Cluster)
         other._api, other._client, other._fence = self._api, self._client, fence
@@ -142,12 +144,11 @@ class Cluster:
         fenced: bool = False,
         **parameters: Any,
     ) -> Object:
-        if fenced:
-            self._fence()
+        limit_s = min(TIMEOUT_S, self._fence()) if fenced else TIMEOUT_S
         what = f"{method} {kind.kind} {namespace}/{name}"
         path = kind.path(namespace, name, subresource)
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(limit_s):
                 response = await self._client.request(method, path, serialize=False, **parameters)
                 return cast(Object, await response.json())
         except DynamicApiError as error:

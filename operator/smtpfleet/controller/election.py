@@ -2,8 +2,9 @@
 
 Guarantees: two operators never act at the same time (given clocks that run at about the same speed), because
 the holder stops acting ``deadline_s`` after the start of its last successful renewal, and others wait
-``duration_s`` after the last change that they saw; every call is bounded, so a call that hangs cannot outlive
-the deadline; a holder that stops gives the Lease back, so its successor does not wait.
+``duration_s`` after the last change that they saw; every call is bounded, a write by what is left until the
+deadline when it begins (one that was sent by then may still arrive: decision 9); a holder that stops gives the
+Lease back, so its successor does not wait.
 
 A holder whose API server is away stops acting at the deadline and goes on renewing: if nobody took the Lease
 meanwhile, it acts again. Only when somebody did is it lost. So an outage of the API server alone does not
@@ -98,14 +99,15 @@ class Elector:
         """How long ago the Lease was looked at or renewed last, successfully or not."""
         return self._clock() - self._tried_at
 
-    def fence(self) -> None:
-        """Let a write pass only while this process leads.
+    def fence(self) -> float:
+        """Let a write pass only while this process leads; returns for how many seconds it leads for sure.
 
         Raises:
             NotLeadingError: it does not.
         """
         if not self.leading:
             raise NotLeadingError("the lease has run out, nothing may be written")
+        return self._renewed_at + self._timing.deadline_s - self._clock()
 
     async def acquire(self) -> None:
         """Wait until this process holds the Lease."""

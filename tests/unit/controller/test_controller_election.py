@@ -131,6 +131,15 @@ async def test_a_call_that_hangs_does_not_outlive_the_deadline() -> None:
     holding.cancel()
 
 
+async def test_the_fence_says_how_long_what_passes_it_may_last() -> None:
+    elector, _ = _elector(Shelf(), "a")
+    await elector.acquire()
+    acquired = elector.fence()
+    assert acquired == pytest.approx(TIMING.deadline_s, abs=0.1)
+    await asyncio.sleep(5)
+    assert elector.fence() == pytest.approx(acquired - 5)
+
+
 async def test_a_renewal_whose_answer_was_lost_is_recognised_as_ones_own() -> None:
     shelf = Shelf()
     one, view = _elector(shelf, "a")
