@@ -4,7 +4,7 @@
 Guarantees: a relay is probed at least once an interval, and twice as often while a fault of it is not yet certain; a
 process that has fallen behind probes those first of which a fault is not yet certain (:mod:`smtpfleet.probing.turns`);
 results of an earlier pod of a relay are forgotten; a result that this process's own slowness may have spoilt does not
-count; no result and no fault of a probe ends its task.
+count; no result and no fault, of a probe or of what is told of it, ends its task.
 """
 
 import asyncio
@@ -181,24 +181,33 @@ class Prober:
     async def _keep_probing(self, key: PoolKey, pool: _Pool, watched: _Watched) -> None:
         await sleep_until(watched.since + self._jitter() * pool.pace.interval_s, self._clock)
         while True:
-            async with self._turns.turn(urgent=_is_uncertain(pool.pace, watched)), self._slots:
-                began, late_s = self._clock(), self._lateness_s()
-                result = await self._tried(key, watched.target, pool.profile)
-                ended = self._clock()
-            if result is not None and result.ok:
-                watched.passed = began
-            spoilt = result is not None and self._lateness_s() - late_s > STALL_S and _is_doubtful(result)
-            counts = result is not None and not spoilt
-            if counts and result is not None:
-                watched.results.append(Timed(result, began, ended))
-            self._told(key, watched.target.relay, result if counts else None)
+            began = self._clock()
+            try:
+                began = await self._probe_once(key, pool, watched)
+            except Exception:  # a fault of ours, also of those that are told: it must not end the task
+                logger.exception("probing goes on after a fault", extra={"relay": watched.target.relay})
             await sleep_until(began + self._pause_s(pool.pace, watched), self._clock)
+
+    async def _probe_once(self, key: PoolKey, pool: _Pool, watched: _Watched) -> float:
+        """Probe when it is the relay's turn, and tell the result; returns when the probe began."""
+        async with self._turns.turn(urgent=_is_uncertain(pool.pace, watched)), self._slots:
+            began, late_s = self._clock(), self._lateness_s()
+            result = await self._tried(key, watched.target, pool.profile)
+            ended = self._clock()
+        if result is not None and result.ok:
+            watched.passed = began
+        spoilt = result is not None and self._lateness_s() - late_s > STALL_S and _is_doubtful(result)
+        counts = result is not None and not spoilt
+        if counts and result is not None:
+            watched.results.append(Timed(result, began, ended))
+        self._told(key, watched.target.relay, result if counts else None)
+        return began
 
     async def _tried(self, key: PoolKey, target: Target, profile: Profile) -> ProbeResult | None:
         canary = self._canaries.next(key, target.relay, target.pod_uid)
         try:
             result = await self._probe(target, profile, canary.message if canary else b"")
-        except Exception:  # a fault of ours: it must neither be blamed on a relay nor end the task
+        except Exception:  # a fault of ours: it is not blamed on the relay
             logger.exception("a probe failed by itself", extra={"relay": target.relay})
             return None
         if canary and result.handed_in:

@@ -244,6 +244,36 @@ async def test_a_fault_of_a_probe_itself_is_nobodys_result_and_probing_goes_on(
     assert "a probe failed by itself" in caplog.text
 
 
+@pytest.mark.looptime
+@pytest.mark.parametrize("place", ["next", "sent", "told"])
+async def test_a_fault_around_a_probe_is_logged_and_does_not_end_the_task_either(
+    place: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is told goes into metrics and canary reports: a fault there must not stop probing in silence."""
+    fleet = Fleet()
+    fleet.heard["r0"] = Heard(CanaryStatus(), "uid-0", 0.0)
+    fleet.canaries.follow(KEY, 5.0, late_s=20.0)
+    fleet.says["r0"] = replace(GOOD, handed_in=True)
+
+    def fault(*_: object) -> None:
+        raise RuntimeError(f"a fault of {place}")
+
+    where = fleet.prober if place == "told" else fleet.canaries
+    with monkeypatch.context() as patched:
+        patched.setattr(where, "_told" if place == "told" else place, fault)
+        async with running(fleet):
+            fleet.prober.follow(KEY, [ONE], PROFILE, PACE)
+            await asyncio.sleep(9.9)
+            patched.undo()
+            await asyncio.sleep(10)
+            (task,) = [task for task in asyncio.all_tasks() if task.get_name() == "probe r0"]
+            fleet.prober.forget(KEY)
+            await asyncio.sleep(0)
+            assert task.cancelled()
+    assert fleet.told == [("r0", fleet.says["r0"])] * 2
+    assert caplog.text.count(f"RuntimeError: a fault of {place}") == 2
+
+
 class SlowClock:
     """The loop's time, but it can jump as if the process had been busy."""
 
