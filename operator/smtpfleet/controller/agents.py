@@ -207,6 +207,7 @@ class Agents:
         for answered, answer in list(self._answers.items()):
             if answered[0] == key and answered[1] not in wanted and now - answer.at > _KEPT_S:
                 del self._answers[answered]
+                self._silent.discard(answered)
 
     async def _later(self, start: float, key: PoolKey, target: Target) -> None:
         await sleep_until(start, self._clock)

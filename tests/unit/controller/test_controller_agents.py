@@ -106,6 +106,21 @@ async def test_that_an_agent_is_silent_for_long_is_told_once_and_that_it_is_back
 
 
 @pytest.mark.looptime
+async def test_nothing_is_kept_of_pods_that_fell_silent_and_were_replaced_long_ago() -> None:
+    fleet = Fleet("r0")
+    await fleet.agents.follow(KEY, [ONE])
+    fleet.says.clear()
+    async with asking(fleet):
+        await asyncio.sleep(120)
+        await fleet.agents.follow(KEY, [TWO])
+        assert fleet.agents.report(KEY, "r0") is not None
+        await asyncio.sleep(300)
+        await fleet.agents.follow(KEY, [TWO])
+    assert fleet.agents.report(KEY, "r0") is None
+    assert fleet.agents._silent == set()
+
+
+@pytest.mark.looptime
 async def test_a_closed_intake_is_told_at_once_and_a_number_as_a_number() -> None:
     fleet = Fleet("r0")
     await fleet.agents.follow(KEY, [ONE])
