@@ -1,7 +1,9 @@
 """Carries out a plan: writes what differs, deletes what may go, and never touches what is not the pool's.
 
-Guarantees: an object that is as it should be is not written; an object of a wanted name that belongs to
-somebody else is left alone and named; what the API server refuses is named, and the rest goes on.
+Guarantees: an object that is as it should be is not written; an apply that changed nothing, for somebody else rewrites
+what is applied (a mutating webhook), is told and counts as no write, so that no cycle follows at once; an object of a
+wanted name that belongs to somebody else is left alone and named; what the API server refuses is named, and the rest
+goes on.
 """
 
 import logging
@@ -14,6 +16,7 @@ from smtpfleet.cluster.errors import ConflictError, NotFoundError, RefusedError
 from smtpfleet.cluster.kinds import CLAIM, DEPLOYMENT, POD, SERVICE, Kind, kind_of
 from smtpfleet.controller.wanted import Live, Wanted
 from smtpfleet.domain.conditions import Problem
+from smtpfleet.domain.figures import listing
 from smtpfleet.domain.plan import Removal
 from smtpfleet.domain.remedies import Restart
 from smtpfleet.domain.transitions import Note, Severity
@@ -54,6 +57,7 @@ class Carrier:
     ) -> None:
         self._cluster, self._pool, self._live = cluster, pool, live
         self._settled, self._goes_on = settled, goes_on
+        self._rewritten: list[str] = []
         self.outcome = Outcome()
 
     async def bring_about(self, objects: Iterable[Wanted]) -> None:
@@ -70,6 +74,9 @@ class Carrier:
             except ConflictError as error:
                 logger.info("changed meanwhile", extra=self._about(wanted) | {"reason": str(error)})
                 self.outcome.again = True
+        if self._rewritten:
+            about = {"objects": listing(self._rewritten)} | self._pool_fields()
+            logger.warning("somebody else rewrites what is applied, such as a mutating webhook", extra=about)
 
     async def remove(self, removal: Removal | None, remnants: Iterable[str]) -> None:
         """Delete a relay whose queue is known to be empty, its claim first, and Services that are left over."""
@@ -105,7 +112,10 @@ class Carrier:
         difference = drift(wanted.body, live)
         if difference is Drift.NONE or (difference is Drift.TEMPLATE and not wanted.template):
             return
-        await self._cluster.apply(kind, stamped(wanted.body), uid=live["metadata"]["uid"])
+        applied = await self._cluster.apply(kind, stamped(wanted.body), uid=live["metadata"]["uid"])
+        if applied["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"]:
+            self._rewritten.append("/".join(wanted.identity))
+            return
         self._wrote("updated", wanted)
         if self._settled and is_stamped(wanted.body, live):
             self._note(Severity.NORMAL, Reason.RESTORED, f"{_words(wanted)} was changed, it is put right")

@@ -22,6 +22,8 @@ class Server:
         self.told: list[str] = []
         self.applied: list[Object] = []
         """What was applied to the pool's objects."""
+        self.unchanged: set[str] = set()
+        """Names of objects that are after an apply as before: somebody rewrites what is applied."""
         self.most_unsigned = self._unsigned = 0
         """So many calls came at most without a sign that the cycle goes on."""
         self.changed_meanwhile = 0
@@ -61,9 +63,10 @@ class Server:
             more = [each for each in wanted["metadata"]["finalizers"] if each not in self.finalizers]
             assert self.pool is not None
             self.pool["metadata"]["finalizers"] = [*self.finalizers, *more]
-        else:
-            self.applied.append(wanted)
-        return wanted
+            return self.pool
+        self.applied.append(wanted)
+        version = "5" if wanted["metadata"]["name"] in self.unchanged else "6"
+        return wanted | {"metadata": wanted["metadata"] | {"resourceVersion": version}}
 
     async def merge(self, kind: Kind, seen: Object, changed: Object) -> Object:
         self._called("merge", kind)

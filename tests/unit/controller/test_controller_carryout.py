@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from smtpfleet.api import names
 from smtpfleet.api.reasons import Reason
 from smtpfleet.cluster.kinds import CHILDREN
 from smtpfleet.controller.carryout import Carrier
+from smtpfleet.controller.wanted import Wanted
 from smtpfleet.domain.plan import Removal
+from smtpfleet.resources import relay
 from tests.unit.controller.cycles import cycle
 from tests.unit.controller.objects import POOL, claim, deployment, service, stored
 from tests.unit.controller.server import Server
@@ -56,3 +59,26 @@ async def test_a_long_cycle_says_that_it_goes_on_between_any_two_calls_but_the_l
     await cycle(server)
     assert len(server.calls) > 100
     assert server.most_unsigned == len(["get SmtpPool", *CHILDREN])
+
+
+@pytest.mark.parametrize("rewritten", [False, True], ids=["put right", "rewritten again"])
+async def test_an_apply_that_changes_nothing_is_no_write_and_is_told(
+    rewritten: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A webhook that rewrites images undoes each apply: another cycle at once would go on so for ever."""
+    thing = deployment(0)
+    server = Server(None, thing)
+    wanted = Wanted(relay.relay_deployment(POOL, names.relay_name(POOL.name, 0), ephemeral=False))
+    thing["spec"]["template"]["spec"]["containers"][0]["image"] = "mirror.example/relay:1"
+    if rewritten:
+        server.unchanged.add(thing["metadata"]["name"])
+    carrier = Carrier(server.cluster, POOL, {wanted.identity: thing}, settled=True, goes_on=lambda: None)
+    await carrier.bring_about([wanted])
+    assert len(server.applied) == 1
+    assert carrier.outcome.writes == (0 if rewritten else 1)
+    assert [note.reason for note in carrier.outcome.notes] == ([] if rewritten else [Reason.RESTORED])
+    told = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert [vars(record)["objects"] for record in told] == (
+        ["Deployment/outbound-relay-0"] if rewritten else []
+    )
+    assert not carrier.outcome.again
