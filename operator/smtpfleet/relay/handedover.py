@@ -7,8 +7,9 @@ import re
 from typing import Final
 
 from smtpfleet.relay.handoffconf import PROGRAM, TAKING
+from smtpfleet.relay.outcomes import Outcome
 
-_OUTCOME: Final = re.compile(r", status=(?P<status>\w+) \((?P<why>.*)")
+_BEGUN: Final = re.compile(r"\w+: client=")
 _SAID: Final = re.compile(r"said: (?P<code>\d{3}(?:[ -]\d\.\d{1,3}\.\d{1,3})?)")
 _NO_CONNECTION: Final = re.compile(r"connect to |conversation with .* timed out|lost connection with ")
 
@@ -24,20 +25,19 @@ class HandedOver:
         self.count = self.taken = 0
         self.why = ""
 
-    def read(self, program: str, text: str) -> bool:
-        """Whether the line is about mail that is given away."""
-        if program.startswith(TAKING) and ": client=" in text:
+    def read(self, program: str, text: str, outcome: Outcome | None) -> bool:
+        """Whether the line is about mail that is given away. ``outcome``: what the line tells of, if of one."""
+        if program.startswith(TAKING) and _BEGUN.match(text):
             self.taken += 1
         if not program.startswith(PROGRAM):
             return False
-        outcome = _OUTCOME.search(text)
         if outcome is None:
             return True
-        if outcome["status"] == "sent":
+        if outcome.status == "sent":
             self.count += 1
             self.why = ""
         else:
-            self.why = _reason(outcome["why"])
+            self.why = _reason(outcome.why)
         return True
 
 

@@ -18,7 +18,7 @@ from typing import Final
 from smtpfleet.api.probes import CANARY, CANARY_DOMAIN
 from smtpfleet.relay.handedover import HandedOver
 from smtpfleet.relay.isolation import Isolation
-from smtpfleet.relay.outcomes import outcome
+from smtpfleet.relay.outcomes import Outcome, outcome
 from smtpfleet.relay.refusals import Refusals
 from smtpfleet.relay.window import Window
 
@@ -28,15 +28,15 @@ _LINE: Final = re.compile(
 _ADDRESS: Final = re.compile(
     r"(?P<id>message-id=<[^>]*>?|sasl_username=[^\s,]+)|(?P<first>\"(?=[^\"]*\"@)|[^\s<>@\"=:,;()\[\]'])(?P<rest>[^\s<>@\"=:,;()\[\]']*|[^\"]*\")@(?=[\w\[])"
 )
-_STATUS: Final = re.compile(r", status=(?P<status>[a-z]+) \((?P<why>.{0,40})")
 _SEVERITY: Final = re.compile(r"(?P<severity>warning|error|fatal|panic): ")
 _CHECK: Final = "postfix/check/"
 _CHECK_NOISE: Final = ("connect from ", "disconnect from ", "lost connection after ")
 _QUEUE_MANAGER: Final = "postfix/qmgr"
 _CANARY_CLIENT: Final = "postfix/lmtp"
 _SIGNER: Final = "opendkim"
-_SIGNED: Final = "DKIM-Signature field added ("
-_MILTER_REJECT: Final = "milter-reject: "
+_SIGNED: Final = re.compile(r"\w+: DKIM-Signature field added \(")
+_MILTER_ASKERS: Final = ("/cleanup", "/smtpd")
+_MILTER_REJECT: Final = re.compile(r"\w+: milter-reject: ")
 _SESSION: Final = re.compile(
     r"(?:connect from|disconnect from|\w+ TLS connection established from) [^\s\[]+(?P<client>\[[0-9a-f.:]+\])(?::| |$)"
 )
@@ -120,14 +120,16 @@ class LogReader:
         if self._is_probe(program, text) or self._is_canary(program, text):
             return None
         text = self._with_client(program, text)
-        if not self.handed_over.read(program, text):
-            self._count(program, text)
+        found = outcome(program, text)
+        if not self.handed_over.read(program, text, found):
+            self._count(program, text, found)
+        if found is not None:
+            self.refusals.read(program, found)
         if program == _QUEUE_MANAGER:
             if text.endswith(_REMOVED):
                 self._finished()
             elif held := _HELD.fullmatch(text):
                 self.held.put(held["id"])
-        self.refusals.read(program, text)
         severity = _SEVERITY.match(text)
         return LogLine(
             text=self._mask(text),
@@ -192,23 +194,20 @@ class LogReader:
         who = self._begun.pop(text.partition(":")[0], None)
         return text if who is None else f"{text}, client={who}"
 
-    def _count(self, program: str, text: str) -> None:
-        """A recipient's outcome, a signature, or mail that could not be signed.
+    def _count(self, program: str, text: str, found: Outcome | None) -> None:
+        """A recipient's outcome, a signature, or mail that could not be signed: each from its own line alone.
 
-        What is only put off because the relay is being stopped is no outcome.
+        Strangers choose addresses and replies, which stand in lines of every program, so a line is read from its
+        beginning. What is only put off because the relay is being stopped is no outcome.
         """
-        if _SIGNED in text:
+        if program == _SIGNER and _SIGNED.match(text):
             self.signed += 1
-        elif _MILTER_REJECT in text:
+        elif program.endswith(_MILTER_ASKERS) and _MILTER_REJECT.match(text):
             self.milter_rejects += 1
-        if _CANARY_OUTCOME.match(text):
-            return
-        status = _STATUS.search(text)
-        if status is not None and status["why"] != _FROZEN:
-            self.deliveries[status["status"]] += 1
-            if (found := outcome(program, text)) is not None:
-                self.recent.add(found)
-                self.isolation.add(found)
+        if found is not None and found.why != _FROZEN and not _CANARY_OUTCOME.match(text):
+            self.deliveries[found.status] += 1
+            self.recent.add(found)
+            self.isolation.add(found)
 
 
 def _masked(match: re.Match[str]) -> str:

@@ -1,8 +1,8 @@
 """What came of an attempt to deliver to one recipient, read from the line that Postfix's delivery agents log. Pure.
 
 Guarantees: nothing a client or a receiver writes into an address or a reply can be taken for another part of the
-line, for the line is read from its beginning and a quoted local part is skipped as a whole; nothing that is kept
-names a person or a receiver.
+line, for the line is read from its beginning and a quoted local part is skipped as a whole; a status is one of
+Postfix's few words; nothing that is to be kept names a person or a receiver.
 """
 
 import re
@@ -15,9 +15,12 @@ from smtpfleet.api.agent_status import RECEIVER_GROUPS, DeferralReason, Deferral
 _ADDRESS: Final = r"<(?:\"(?:[^\"\\]|\\.)*\"|[^\s\"<>@]*)(?:@[^\s<>]*)?>"
 _LINE: Final = re.compile(
     rf"\w+: to=(?P<to>{_ADDRESS}), (?:orig_to={_ADDRESS}, )?relay=\S+, (?:conn_use=\d+, )?delay=[\d.]+, "
-    r"delays=(?P<delays>[\d.]+/[\d.]+/[\d.]+/[\d.]+), dsn=[\d.]+, status=(?P<status>[a-z]+) \((?P<why>.*)",
+    r"delays=(?P<delays>[\d.]+/[\d.]+/[\d.]+/[\d.]+), dsn=[\d.]+, "
+    r"status=(?P<status>sent|deferred|bounced|deliverable|undeliverable) \((?P<why>.*)",
     re.DOTALL,
 )
+_AGENTS: Final = frozenset({"smtp", "lmtp", "error", "retry", "discard", "qmgr", "cleanup"})
+"""Programs that tell of recipients; the queue manager and cleanup of those that no delivery agent gets."""
 _UNTRIED: Final = frozenset({"error", "retry", "discard", "qmgr"})
 """Programs that ask no receiver: their delays say nothing of one."""
 _SUSPENDED: Final = "delivery temporarily suspended: "
@@ -63,12 +66,13 @@ class Outcome:
     """Of one recipient.
 
     Attributes:
-        status: Postfix's word: sent, deferred, bounced.
+        status: Postfix's word: sent, deferred, bounced; deliverable, undeliverable where somebody only asked.
         tried: whether a receiver was asked; not, where the queue manager had given up on its host a moment ago.
         delays_s: seconds before the queue manager, in it, until connected, and of the transmission.
         receiver: number of the group of receivers' domains that the recipient's belongs to.
         reason: why it was deferred.
         stage: in which step.
+        why: what stands in parentheses, the last one included, in the receiver's words: not to be kept.
     """
 
     status: str
@@ -77,11 +81,13 @@ class Outcome:
     receiver: int
     reason: DeferralReason | None = None
     stage: DeferralStage = _NOWHERE
+    why: str = ""
 
 
 def outcome(program: str, text: str) -> Outcome | None:
     """The outcome that a line tells of; None for other lines. ``program`` is such as ``postfix/smtp``."""
-    match = _LINE.fullmatch(text)
+    agent = program.rpartition("/")[2]
+    match = _LINE.fullmatch(text) if agent in _AGENTS else None
     if match is None:
         return None
     why = match["why"]
@@ -89,11 +95,12 @@ def outcome(program: str, text: str) -> Outcome | None:
     reason, stage = (None, _NOWHERE) if match["status"] != "deferred" else _deferral(why)
     return Outcome(
         status=match["status"],
-        tried=not suspended and program.rpartition("/")[2] not in _UNTRIED,
+        tried=not suspended and agent not in _UNTRIED,
         delays_s=tuple(map(float, match["delays"].split("/"))),
         receiver=receiver_group(match["to"]),
         reason=reason,
         stage=stage,
+        why=why,
     )
 
 

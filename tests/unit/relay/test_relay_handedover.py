@@ -4,6 +4,7 @@ import pytest
 
 from smtpfleet.relay.handedover import HandedOver
 from smtpfleet.relay.logreader import LogReader
+from smtpfleet.relay.outcomes import outcome
 
 CLIENT = "postfix/handoff/smtp"
 TO = "4fxTs50qK0z1x: to=<r@example.net>, relay=10.96.0.2[10.96.0.2]:10025, delay=0.1, delays=0/0/0/0.1"
@@ -12,6 +13,10 @@ FULL = (
     f"{TO}, dsn=4.3.1, status=deferred (host 10.96.0.2[10.96.0.2] said: 452 4.3.1 Insufficient system storage"
     " (in reply to MAIL FROM command))"
 )
+
+
+def _read(handed_over: HandedOver, program: str, text: str) -> bool:
+    return handed_over.read(program, text, outcome(program, text))
 
 
 def test_a_message_that_a_sibling_took_is_counted_and_is_no_delivery() -> None:
@@ -28,33 +33,47 @@ def test_a_message_that_a_sibling_took_is_counted_and_is_no_delivery() -> None:
     [
         (FULL, "its siblings take nothing now (452 4.3.1)"),
         (
-            f"{TO}, status=deferred (connect to 10.96.0.2[10.96.0.2]:10025: Connection refused)",
+            f"{TO}, dsn=4.4.1, status=deferred (connect to 10.96.0.2[10.96.0.2]:10025: Connection refused)",
             "its siblings cannot be reached",
         ),
         (
-            f"{TO}, status=deferred (lost connection with 10.96.0.2[10.96.0.2] while sending MAIL FROM)",
+            f"{TO}, dsn=4.4.1, status=deferred (lost connection with 10.96.0.2[10.96.0.2] while sending MAIL FROM)",
             "its siblings cannot be reached",
         ),
-        (f"{TO}, status=deferred (Server certificate not verified)", "its siblings take nothing now"),
+        (
+            f"{TO}, dsn=4.4.1, status=deferred (Server certificate not verified)",
+            "its siblings take nothing now",
+        ),
     ],
 )
 def test_why_it_stays_is_told_without_the_siblings_own_words(why: str, expected: str) -> None:
     handed_over = HandedOver()
-    handed_over.read(CLIENT, why)
+    _read(handed_over, CLIENT, why)
     assert handed_over.why == expected
-    handed_over.read(CLIENT, SENT)
+    _read(handed_over, CLIENT, SENT)
     assert handed_over.why == ""
 
 
 def test_messages_that_siblings_hand_over_are_counted() -> None:
     handed_over = HandedOver()
     text = "4fxTs60qK0z1y: client=unknown[10.244.0.7], orig_queue_id=4fxTs50qK0z1x, orig_client=app[10.0.0.9]"
-    assert not handed_over.read("postfix/taken/smtpd", text)
-    handed_over.read("postfix/smtpd", text)
-    handed_over.read("postfix/taken/smtpd", "connect from unknown[10.244.0.7]")
+    assert not _read(handed_over, "postfix/taken/smtpd", text)
+    _read(handed_over, "postfix/smtpd", text)
+    _read(handed_over, "postfix/taken/smtpd", "connect from unknown[10.244.0.7]")
+    _read(
+        handed_over,
+        "postfix/taken/smtpd",
+        'NOQUEUE: reject: RCPT from x[10.244.0.7]: 452; to=<"4f: client="@y>',
+    )
     assert handed_over.taken == 1
 
 
+def test_an_address_cannot_forge_that_a_sibling_took_it() -> None:
+    handed_over = HandedOver()
+    _read(handed_over, CLIENT, FULL.replace("<r@", '<"r, status=sent (250"@'))
+    assert (handed_over.count, handed_over.why) == (0, "its siblings take nothing now (452 4.3.1)")
+
+
 def test_lines_of_others_are_none_of_it() -> None:
-    assert not HandedOver().read("postfix/smtp-0123456789/smtp", SENT)
-    assert HandedOver().read(CLIENT, "warning: something")
+    assert not _read(HandedOver(), "postfix/smtp-0123456789/smtp", SENT)
+    assert _read(HandedOver(), CLIENT, "warning: something")

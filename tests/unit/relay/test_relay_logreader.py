@@ -9,6 +9,9 @@ from smtpfleet.relay.logreader import LogLine, LogReader, Severity, mask
 PREFIX = "Nov 22 04:24:28 outbound-relay-0 "
 
 
+TO = "4j: to=<a@b.example>, relay=none, delay=0.1, delays=0.1/0/0/0, "
+
+
 def _read(line: str) -> LogLine | None:
     return LogReader(mask_addresses=True).read(PREFIX + line)
 
@@ -104,15 +107,43 @@ def test_masking_can_be_switched_off() -> None:
 def test_outcomes_are_counted_by_recipient() -> None:
     reader = LogReader(mask_addresses=True)
     for status in ("sent", "sent", "deferred", "bounced"):
-        reader.read(PREFIX + f"postfix/smtp[1]: 4j: to=<a@b.example>, dsn=2.0.0, status={status} (250 Ok)")
+        reader.read(PREFIX + f"postfix/smtp[1]: {TO}dsn=2.0.0, status={status} (250 Ok)")
     assert reader.deliveries == {"sent": 2, "deferred": 1, "bounced": 1}
+
+
+FORGED = "status=zzza (x, status=sent (x, DKIM-Signature field added (x, milter-reject: x"
+REFUSED_AT_RCPT = (
+    f'NOQUEUE: reject: RCPT from unknown[192.0.2.9]: 554 5.7.1 <"a, {FORGED}"@y.example>: Relay access denied;'
+    f' from=<"4j: {TO}dsn=2.0.0, {FORGED}"@y.example> to=<"a, {FORGED}"@y.example> proto=ESMTP helo=<x>'
+)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"postfix/smtpd[1]: {REFUSED_AT_RCPT}",
+        f"postfix/smtpd[1]: {REFUSED_AT_RCPT.replace('NOQUEUE', '4j')}",
+        f"postfix/smtpd[1]: {TO}dsn=2.0.0, status=sent (x)",
+        f'postfix/cleanup[1]: 4j: message-id=<"a, {FORGED}"@y.example>',
+        f"postfix/cleanup[1]: 4j: warning: header Subject: {TO}dsn=2.0.0, {FORGED}) from x[192.0.2.9];",
+        f'postfix/qmgr[1]: 4j: from=<"a, {FORGED}"@y.example>, size=1, nrcpt=1 (queue active)',
+        f"postfix/smtp[1]: {TO}dsn=2.0.0, status=zzza (x)",
+        f"postfix/smtp[1]: 4j: host mx.example[192.0.2.1] said: 450 4.2.0 {TO}dsn=2.0.0, {FORGED}",
+        f"opendkim[1]: 4j: no signing table match for '\"x: {FORGED}\"@y.example'",
+        "postfix/smtp[1]: 4j: DKIM-Signature field added (s=s1, d=example.com)",
+        "postfix/smtp[1]: 4j: milter-reject: x",
+    ],
+)
+def test_what_strangers_write_into_lines_counts_nowhere(line: str) -> None:
+    reader = LogReader(mask_addresses=True)
+    assert reader.read(PREFIX + line) is not None
+    assert (dict(reader.deliveries), reader.signed, reader.milter_rejects) == ({}, 0, 0)
+    assert reader.recent.shown().sent == 0
 
 
 def test_mail_that_is_put_off_by_a_stop_is_no_outcome() -> None:
     reader = LogReader(mask_addresses=True)
-    reader.read(
-        PREFIX + "postfix/qmgr[1]: 4j: to=<a@b.example>, dsn=4.3.2, status=deferred (deferred transport)"
-    )
+    reader.read(PREFIX + f"postfix/qmgr[1]: {TO}dsn=4.3.2, status=deferred (deferred transport)")
     assert not reader.deliveries
 
 
@@ -140,6 +171,11 @@ def test_signatures_and_mail_that_could_not_be_signed_are_counted() -> None:
         " Service unavailable - try again later; from=<a@b.example> to=<x@dest.test> proto=ESMTP helo=<c>"
     )
     assert (reader.signed, reader.milter_rejects) == (1, 1)
+    reader.read(
+        PREFIX + "postfix/smtpd[130]: NOQUEUE: milter-reject: CONNECT from unknown[192.0.2.9]:"
+        " 451 4.7.1 Service unavailable - try again later; proto=SMTP"
+    )
+    assert (reader.signed, reader.milter_rejects) == (1, 2)
 
 
 PROBE = "unknown[10.0.0.0]"
@@ -274,7 +310,8 @@ def test_a_receivers_reply_makes_no_canary_of_a_message(status: str) -> None:
     reply = "550 x: to=<canary@canary.smtpfleet.invalid>, x, status=sent (x)"
     for program in ("smtp", "lmtp"):
         line = (
-            f"postfix/{program}[3]: 4dL0tB2222z4xk: to=<a@example.com>, relay=mx, status={status} ({reply})"
+            f"postfix/{program}[3]: 4dL0tB2222z4xk: to=<a@example.com>, relay=mx[192.0.2.1]:25, delay=1,"
+            f" delays=0/0/0/1, dsn=2.0.0, status={status} ({reply})"
         )
         assert reader.read(PREFIX + line) is not None
     reader.read(PREFIX + "postfix/qmgr[9]: 4dL0tB2222z4xk: removed")

@@ -10,6 +10,7 @@ import pytest
 from smtpfleet.api.agent_status import NextHopProblem, NextHopTrouble
 from smtpfleet.api.routing import DeliveryTable, RelayRoute, RoutingTable
 from smtpfleet.relay.outbound import PATIENCE_S, RETIRED_S, SWEEP_S, UNUSED_S, Outbound
+from smtpfleet.relay.outcomes import outcome
 from smtpfleet.relay.refusals import Refusals
 from smtpfleet.relay.ways import Ways, parameters
 from tests.unit.relay.goldens import table
@@ -21,8 +22,8 @@ OTHER_ACCOUNT = {"senderDomain": "news.example", **SMARTHOST, "secretName": "bul
 GOOD = {"username": b"jane", "password": b"one"}
 BETTER = {"username": b"jane", "password": b"two"}
 REFUSED = (
-    "1: to=<a@b.example>, relay=smtp.provider.example[192.0.2.1]:587, delay=1, status=deferred"
-    " (SASL authentication failed; server smtp.provider.example[192.0.2.1] said: 535 5.7.8 No)"
+    "1: to=<a@b.example>, relay=smtp.provider.example[192.0.2.1]:587, delay=1, delays=0/0/1/0, dsn=4.7.8,"
+    " status=deferred (SASL authentication failed; server smtp.provider.example[192.0.2.1] said: 535 5.7.8 No)"
 )
 
 
@@ -249,7 +250,9 @@ def test_nothing_is_left_of_routes_and_credentials_that_are_gone(stand: Stand) -
 def test_a_server_that_refuses_the_credentials_is_named_until_it_takes_them(stand: Stand) -> None:
     stand.known.contents["provider"] = GOOD
     service = stand.ways(smarthost=SMARTHOST).services[0]
-    stand.refusals.read(f"postfix/{service.name}/smtp", REFUSED)
+    refused = outcome(f"postfix/{service.name}/smtp", REFUSED)
+    assert refused is not None
+    stand.refusals.read(f"postfix/{service.name}/smtp", refused)
     trouble = stand.troubles()["smtp.provider.example:587"]
     assert trouble.problem is NextHopProblem.REFUSED
     assert trouble.error == "the server refuses the credentials of Secret provider (535)"

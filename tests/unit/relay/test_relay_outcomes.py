@@ -23,7 +23,11 @@ def _of(text: str, program: str = "postfix/smtp") -> Outcome:
 
 def test_a_delivery_has_its_delays_and_the_group_of_its_receiver() -> None:
     assert _of(_line("250 2.0.0 Ok", status="sent")) == Outcome(
-        status="sent", tried=True, delays_s=(0.02, 1.1, 0.5, 1.8), receiver=receiver_group("x@example.net")
+        status="sent",
+        tried=True,
+        delays_s=(0.02, 1.1, 0.5, 1.8),
+        receiver=receiver_group("x@example.net"),
+        why="250 2.0.0 Ok)",
     )
 
 
@@ -75,6 +79,8 @@ def test_a_bounce_has_no_reason_to_wait() -> None:
         "4dKZ8x0b3Xz1: from=<a@b.example>, size=1, nrcpt=1 (queue active)",
         "4dKZ8x0b3Xz1: from=<a@b.example>, status=expired, returned to sender",
         f"connect to {HOST}:25: Connection refused",
+        _line("250 2.0.0 Ok", status="zzza"),
+        "NOQUEUE: reject: " + _line("250 2.0.0 Ok", status="sent"),
     ],
 )
 def test_other_lines_are_none(text: str) -> None:
@@ -94,6 +100,10 @@ def test_an_address_cannot_forge_an_outcome(to: str, more: str) -> None:
     found = _of(_line("connect to x: , status=sent (250 ok)", to=to, more=more))
     assert (found.status, found.delays_s) == ("deferred", (0.02, 1.1, 0.5, 1.8))
     assert found.receiver == receiver_group("bob@example.net")
+
+
+def test_who_delivers_nothing_tells_of_no_outcome() -> None:
+    assert outcome("postfix/smtpd", _line("250 2.0.0 Ok", status="sent")) is None
 
 
 def test_receivers_are_told_apart_and_never_named() -> None:

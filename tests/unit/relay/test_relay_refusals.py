@@ -2,10 +2,12 @@
 
 import pytest
 
+from smtpfleet.relay.outcomes import outcome
 from smtpfleet.relay.refusals import Refusals
 
 HEAD = (
-    "4dKZ8x0b3Xz1: to=<j***@example.net>, relay=smtp.provider.example[192.0.2.1]:587, delay=0.4, dsn=4.7.8, "
+    "4dKZ8x0b3Xz1: to=<jane@example.net>, relay=smtp.provider.example[192.0.2.1]:587, delay=0.4,"
+    " delays=0/0/0.3/0.1, dsn=4.7.8, "
 )
 REFUSED = (
     f"{HEAD}status=deferred (SASL authentication failed; server smtp.provider.example[192.0.2.1] said:"
@@ -20,9 +22,14 @@ def after(*lines: str, then: str = "", program: str = f"postfix/{OTHER}/smtp") -
     """What is known after these lines of one service, and ``then`` one of another program."""
     refusals = Refusals()
     for line in lines:
-        refusals.read(f"postfix/{SERVICE}/smtp", line)
-    refusals.read(program, then)
+        _read(refusals, f"postfix/{SERVICE}/smtp", line)
+    _read(refusals, program, then)
     return dict(refusals.current)
+
+
+def _read(refusals: Refusals, program: str, line: str) -> None:
+    if (found := outcome(program, line)) is not None:
+        refusals.read(program, found)
 
 
 def test_a_refusal_is_known_by_service_and_code() -> None:
@@ -40,12 +47,16 @@ def test_a_delivery_ends_it() -> None:
     assert after(REFUSED, SENT) == {}
 
 
+def test_an_address_ends_nothing() -> None:
+    assert after(REFUSED, REFUSED.replace("<jane@", '<"a, status=sent (250"@')) == {SERVICE: "535"}
+
+
 @pytest.mark.parametrize(
     "line",
     [
         f"{HEAD}status=deferred (host smtp.provider.example[192.0.2.1] said: 451 4.3.0 Later)",
         f"{HEAD}status=bounced (host smtp.provider.example[192.0.2.1] said: 550 5.1.1 Nobody)",
-        "4dKZ8x0b3Xz1: to=<j***@example.net>, relay=none, delay=0, status=deferred (no route)",
+        "4dKZ8x0b3Xz1: to=<j@example.net>, relay=none, delay=0, delays=0/0/0/0, dsn=4.3.0, status=deferred (no route)",
         "connect from unknown[192.0.2.7]",
     ],
 )
@@ -61,7 +72,7 @@ def test_another_account_of_the_same_server_is_another_matter(program: str) -> N
 
 def test_other_credentials_deserve_a_new_judgement() -> None:
     refusals = Refusals()
-    refusals.read(f"postfix/{SERVICE}/smtp", REFUSED)
+    _read(refusals, f"postfix/{SERVICE}/smtp", REFUSED)
     refusals.forget(SERVICE)
     assert not refusals.current
 
