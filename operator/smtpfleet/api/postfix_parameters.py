@@ -18,8 +18,8 @@ OWNED: Final = frozenset(
     compatibility_level config_directory content_filter daemon_directory data_directory debugger_command
     default_privs default_transport defer_transports enable_long_queue_ids export_environment
     fallback_transport forward_path hash_queue_depth hash_queue_names import_environment inet_interfaces
-    inet_protocols local_recipient_maps local_transport mail_owner mail_spool_directory mailbox_command
-    mailbox_command_maps maillog_file maillog_file_compressor maillog_file_prefixes mailq_path
+    inet_protocols info_log_address_format local_recipient_maps local_transport mail_owner mail_spool_directory
+    mailbox_command mailbox_command_maps maillog_file maillog_file_compressor maillog_file_prefixes mailq_path
     manpage_directory master_service_disable maximal_queue_lifetime message_size_limit meta_directory
     milter_default_action mydestination myhostname mynetworks mynetworks_style newaliases_path
     non_smtpd_milters process_id_directory proxy_interfaces queue_directory queue_minfree

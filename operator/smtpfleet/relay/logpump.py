@@ -5,7 +5,7 @@ one process on a socket that holds ten lines; when it stalled under load its wat
 waited for it, never started another (seen with Postfix 3.10.13: a relay that answered nobody, for ever).
 
 Guarantees: Postfix waits neither for the agent's event loop nor for whoever reads standard output; lines that nobody
-takes in time are dropped and counted, and mail goes on.
+takes in time are dropped and counted, as is one that cannot be read, and mail goes on.
 """
 
 import fcntl
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from smtpfleet.relay.logreader import LogLine, LogReader, Severity
+
+logger = logging.getLogger(__name__)
 
 SYSLOG: Final = Path("/dev/log")
 """Where syslog(3) writes to. A stream: libc falls back to it, and the kernel holds far more than ten lines of it."""
@@ -62,7 +64,7 @@ class LogPump:
         self._listener.listen(socket.SOMAXCONN)
         self._listener.setblocking(False)
         self.dropped = 0
-        """Lines that nobody took in time."""
+        """Lines that nobody took in time, or that could not be read."""
         self._waiting: queue.Queue[LogLine | None] = queue.Queue(maxsize=_WAITING_LINES)
         self._threads = [
             threading.Thread(target=self._read, name="postfix-log", daemon=True),
@@ -146,13 +148,23 @@ class LogPump:
 
     def _carry(self, lines: list[bytes]) -> None:
         for raw in lines:
-            line = self._reader.read(raw.decode(errors="replace").strip())
+            line = self._understood(raw)
             if line is None or not line.text:
                 continue
             try:
                 self._waiting.put_nowait(line)
             except queue.Full:
                 self.dropped += 1
+
+    def _understood(self, raw: bytes) -> LogLine | None:
+        """A line that the reader fails at must not end the thread, without which Postfix stops before long."""
+        try:
+            return self._reader.read(raw.decode(errors="replace").strip())
+        except Exception as error:  # Its text could hold an address of the line.
+            self.dropped += 1
+            reason = type(error).__name__
+            logger.error("a line of Postfix's log cannot be read", extra={"reason": reason})  # noqa: TRY400
+            return None
 
     def _write(self) -> None:
         while (line := self._waiting.get()) is not None:

@@ -25,9 +25,17 @@ from smtpfleet.relay.window import Window
 _LINE: Final = re.compile(
     r"(?:<\d+>)?\w{3} [ \d]\d \d\d:\d\d:\d\d (?:[^\s\[]+ )?(?P<program>[\w./-]+)\[(?P<pid>\d+)\]: (?P<text>.*)"
 )
+_QUOTED: Final = r"\"(?:[^\"\\]|\\.)*+\""
 _ADDRESS: Final = re.compile(
-    r"(?P<id>message-id=<[^>]*>?|sasl_username=[^\s,]+)|(?P<first>\"(?=[^\"]*\"@)|[^\s<>@\"=:,;()\[\]'])(?P<rest>[^\s<>@\"=:,;()\[\]']*|[^\"]*\")@(?=[\w\[])"
+    # What is no address, or is to stay.
+    r"(?P<stays>message-id=<[^>]*>?|sasl_username=[^\s,]+)"
+    # In angle brackets: all up to the last @, whatever stands there; in quotes there may be more of both.
+    rf"|<(?P<bracketed>(?:{_QUOTED}|\\.|[^<>\"\\])+|[^<>]+)@(?=[^<>@]*>)"
+    # In text: a quoted local part, or a word from its beginning; quotes and = may stand around it and within it.
+    rf"|(?:(?P<quoted>{_QUOTED})|"
+    r"(?<![^\s<>@\":,;()\[\]])(?!@)(?P<lead>(?:sasl_sender=|[='\\])*+)(?P<word>[^\s<>@\":,;()\[\]]*+))@(?=[\w\[])"
 )
+_FIRST: Final = re.compile(r"[^\"@='\\]")
 _SEVERITY: Final = re.compile(r"(?P<severity>warning|error|fatal|panic): ")
 _CHECK: Final = "postfix/check/"
 _CHECK_NOISE: Final = ("connect from ", "disconnect from ", "lost connection after ")
@@ -211,7 +219,8 @@ class LogReader:
 
 
 def _masked(match: re.Match[str]) -> str:
-    if match["id"]:
-        return match["id"]
-    first = match["first"].lstrip('"') or match["rest"][:1]
-    return f"{first}***@"
+    if match["stays"]:
+        return match["stays"]
+    first = _FIRST.search(match["bracketed"] or match["quoted"] or match["word"])
+    lead = "<" if match["bracketed"] else match["word"] and match["lead"]
+    return f"{lead or ''}{first[0] if first else ''}***@"

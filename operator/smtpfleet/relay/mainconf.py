@@ -213,6 +213,8 @@ def owned(
             "mail_owner": MAIL_OWNER,
             # By syslog, to the agent: why, says smtpfleet.relay.logpump.
             "maillog_file": "",
+            # Quoted where it needs quotes: in another form an address can look like the rest of its line.
+            "info_log_address_format": "external",
             "enable_long_queue_ids": "yes",
             "authorized_submit_users": "root",
             "myhostname": host.name,

@@ -13,9 +13,10 @@ from typing import Final
 from smtpfleet.api.agent_status import RECEIVER_GROUPS, DeferralReason, DeferralStage
 
 _ADDRESS: Final = r"<(?:\"(?:[^\"\\]|\\.)*\"|[^\s\"<>@]*)(?:@[^\s<>]*)?>"
+_SECONDS: Final = r"[0-9]+(?:\.[0-9]+)?"
 _LINE: Final = re.compile(
-    rf"\w+: to=(?P<to>{_ADDRESS}), (?:orig_to={_ADDRESS}, )?relay=\S+, (?:conn_use=\d+, )?delay=[\d.]+, "
-    r"delays=(?P<delays>[\d.]+/[\d.]+/[\d.]+/[\d.]+), dsn=[\d.]+, "
+    rf"\w+: to=(?P<to>{_ADDRESS}), (?:orig_to={_ADDRESS}, )?relay=\S+, (?:conn_use=\d+, )?delay={_SECONDS}, "
+    rf"delays=(?P<delays>{_SECONDS}/{_SECONDS}/{_SECONDS}/{_SECONDS}), dsn=[\d.]+, "
     r"status=(?P<status>sent|deferred|bounced|deliverable|undeliverable) \((?P<why>.*)",
     re.DOTALL,
 )

@@ -26,11 +26,44 @@ def _read(line: str) -> LogLine | None:
         ("to=<jane@[192.0.2.1]>", "to=<j***@[192.0.2.1]>"),
         ("(mx said: 550 5.1.1 <bob@example.com>: unknown)", "(mx said: 550 5.1.1 <b***@example.com>: unknown)"),
         ("bob@example.com, eve@example.org", "b***@example.com, e***@example.org"),
-        ("prvs=1234=bob@example.com", "prvs=1234=b***@example.com"),
+        ("prvs=1234=bob@example.com", "p***@example.com"),
+        ("from=<bounces+john.doe=example.org@lists.example>, x", "from=<b***@lists.example>, x"),
+        ("said: bounces+john.doe=example.org@lists.example unknown", "said: b***@lists.example unknown"),
+        ("to=</G=John/S=Doe/O=Org/@gw.example>", "to=</***@gw.example>"),
+        ("no signing table match for 'sean.o'brien@example.com'", "no signing table match for 's***@example.com'"),
+        ("to=<o'brien@example.com>", "to=<o***@example.com>"),
+        ("to=<john doe@example.com>", "to=<j***@example.com>"),
+        ('to=<"a> b@c (x), \\"d"@example.com>, relay=x', "to=<a***@example.com>, relay=x"),
+        ('to=<a."b c>".d@example.com>, relay=x', "to=<a***@example.com>, relay=x"),
+        ('in RCPT command: <john"doe@example.com>', "in RCPT command: <j***@example.com>"),
+        ("in RCPT command: <@a.example,@b.example:john.doe@example.com>", "in RCPT command: <a***@example.com>"),
+        ("in RCPT command: <john.doe@example.com", "in RCPT command: <j***@example.com"),
+        ("RCPT TO:john.doe%example.org@example.com", "RCPT TO:j***@example.com"),
+        ('user "john \\"x\\" doe"@example.com unknown', "user j***@example.com unknown"),
+        ("sasl_sender=jane.doe@example.com", "sasl_sender=j***@example.com"),
+        ("to=<@example.com> @example.com '='@example.com", "to=<@example.com> @example.com ***@example.com"),
     ],
 )  # fmt: skip
 def test_local_parts_are_hidden(text: str, masked: str) -> None:
     assert mask(text) == masked
+
+
+@given(
+    st.text("abcXYZ019!#$%&'*+-/=?^_`{|}~.ü", min_size=1),
+    st.sampled_from(
+        ["to=<{}@x.example>, b", "<{}@x.example>: User unknown", "(for {}@x.example)", "TO:{}@x.example"]
+    ),
+)
+def test_whatever_stands_in_a_local_part_it_is_hidden(local: str, line: str) -> None:
+    masked = mask(line.format("Q" + local))
+    assert masked == line.format("Q***")
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters='"\\\n'), min_size=1))
+def test_whatever_stands_in_a_quoted_local_part_it_is_hidden(local: str) -> None:
+    assert mask(f'to=<"Q{local}"@x.example>, orig_to=<"Q{local}"@y.example>') == (
+        "to=<Q***@x.example>, orig_to=<Q***@y.example>"
+    )
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,8 @@ def test_a_bounce_has_no_reason_to_wait() -> None:
         "4dKZ8x0b3Xz1: from=<a@b.example>, status=expired, returned to sender",
         f"connect to {HOST}:25: Connection refused",
         _line("250 2.0.0 Ok", status="zzza"),
+        _line("250 2.0.0 Ok", status="sent").replace("0.02/", "0.0.2/"),
+        _line("250 2.0.0 Ok", status="sent").replace("0.02/", "./"),
         "NOQUEUE: reject: " + _line("250 2.0.0 Ok", status="sent"),
     ],
 )

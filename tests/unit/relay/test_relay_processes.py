@@ -14,7 +14,7 @@ import pytest
 from smtpfleet.logs import JsonFormatter
 from smtpfleet.relay.children import Children
 from smtpfleet.relay.logpump import LogPump
-from smtpfleet.relay.logreader import LogReader
+from smtpfleet.relay.logreader import LogLine, LogReader
 from smtpfleet.relay.mainconf import Configuration
 from smtpfleet.relay.postfix import write
 
@@ -103,6 +103,30 @@ def test_of_what_came_at_the_same_time_smtpds_lines_are_carried_first(
         pump.start()
         pump.finish()
     assert [vars(record)["pid"] for record in caplog.records] == [1, 2]
+
+
+def test_a_line_that_cannot_be_read_ends_nothing_and_is_not_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Fails(LogReader):
+        def read(self, line: str) -> LogLine | None:
+            if "jane" in line:
+                raise ValueError(line)
+            return super().read(line)
+
+    pump = LogPump(Fails(mask_addresses=True), owner=OWNER, syslog=tmp_path / "log")
+    with caplog.at_level(logging.INFO):
+        pump.start()
+        os.write(pump.input, b"Nov 22 04:24:28 r0 postfix/smtp[195]: to=<jane@example.net>\n")
+        os.write(pump.input, b"Nov 22 04:24:28 r0 postfix/smtpd[9]: fatal: no\n")
+        pump.finish()
+    lines = [JsonFormatter("relay").format(record) for record in caplog.records]
+    assert sorted(json.loads(line)["message"] for line in lines) == [
+        "a line of Postfix's log cannot be read",
+        "fatal: no",
+    ]
+    assert "jane" not in "".join(lines)
+    assert pump.dropped == 1
 
 
 def test_configuration_files_look_old_enough_for_postfix_to_read_them_at_once(tmp_path: Path) -> None:
