@@ -64,13 +64,18 @@ class Signer:
         try:
             while True:
                 began_s = loop.time()
-                await self._run_once()
+                reason = await self._run_once()
                 up_s = loop.time() - began_s
                 backoff_s = 0.0 if up_s >= _STABLE_S else backoff_s
                 self.restarts += 1
                 logger.error(
                     "the DKIM signer ended unasked",
-                    extra={"signer": self.socket.stem, "up_s": round(up_s, 1), "next_start_s": backoff_s},
+                    extra={
+                        "signer": self.socket.stem,
+                        "up_s": round(up_s, 1),
+                        "next_start_s": backoff_s,
+                        "reason": reason,
+                    },
                 )
                 await asyncio.sleep(backoff_s)
                 backoff_s = min(max(backoff_s * 2, _BACKOFF_FIRST_S), _BACKOFF_MOST_S)
@@ -81,19 +86,24 @@ class Signer:
         """Make it read its files again: sessions under way go on as they began, new ones follow the new files."""
         self._signal(signal.SIGUSR1)
 
-    async def _run_once(self) -> None:
-        self.socket.unlink(missing_ok=True)
+    async def _run_once(self) -> str:
+        """Until it ends; returns why it did, or why it was not even started: that passes, too (EAGAIN, ENOMEM)."""
         command = [
             "setpriv", f"--reuid={USER}", f"--regid={GROUP}", "--clear-groups", "--inh-caps=-all", "--no-new-privs",
             "opendkim", "-f", "-x", str(self._configuration),
         ]  # fmt: skip
-        self._process = await self._children.start(command, output=self._output)
+        try:
+            self.socket.unlink(missing_ok=True)
+            self._process = await self._children.start(command, output=self._output)
+        except OSError as error:
+            return str(error)
         watching = asyncio.create_task(self._watch(), name=f"dkim-{self.socket.stem}")
         try:
-            await self._process.wait()
+            code = await self._process.wait()
         finally:
             watching.cancel()
             self._tell(answers=False)
+        return f"exit code {code}"
 
     async def _watch(self) -> None:
         """Ask it now and then; one that hangs is killed."""

@@ -1,12 +1,15 @@
 """Whether a signer answers: a milter's negotiation over its socket."""
 
 import asyncio
+import errno
 import struct
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from smtpfleet.relay import signer
+from smtpfleet.relay.children import Children
 
 OFFER = struct.pack(">IcIII", 13, b"O", 6, 0x11, 0)
 
@@ -48,3 +51,39 @@ async def test_one_that_hangs_does_not(tmp_path: Path, monkeypatch: pytest.Monke
 
 async def test_nobody_there_is_no_answer(tmp_path: Path) -> None:
     assert not await signer.probe(tmp_path / "none")
+
+
+async def test_one_that_cannot_be_started_for_want_of_processes_is_started_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signer, "_BACKOFF_FIRST_S", 0.0)
+    monkeypatch.setattr(signer, "_BACKOFF_MOST_S", 0.0)
+    started = asyncio.Event()
+
+    class Full(Children):
+        refusals = 3
+
+        async def start(
+            self, command: Sequence[str], *, output: int, environment: Mapping[str, str] | None = None
+        ) -> asyncio.subprocess.Process:
+            if self.refusals:
+                self.refusals -= 1
+                raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+            started.set()
+            return await super().start(["/bin/sleep", "60"], output=output)
+
+    one = signer.Signer(
+        tmp_path / "c",
+        tmp_path / "s",
+        children=Full(),
+        output=asyncio.subprocess.DEVNULL,
+        changed=lambda: None,
+    )
+    task = asyncio.create_task(one.run())
+    await asyncio.wait(
+        {task, waiting := asyncio.create_task(started.wait())}, return_when=asyncio.FIRST_COMPLETED
+    )
+    assert waiting.done()
+    assert not task.done()
+    task.cancel()
+    await asyncio.wait({task})
