@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from smtpfleet.api.probes import CANARY
-from smtpfleet.relay.services import CANARY_SERVICE
 from smtpfleet.relay.settings import Paths
 
+CANARY_SERVICE: Final = "canary"
+"""Delivers canaries to the agent, and nothing else."""
 CLASS: Final = "smtpfleet_canary"
 """The restriction class that decides about a canary."""
 RESTRICTION: Final = f"check_recipient_access inline:{{{{{CANARY} = {CLASS}}}}}"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from smtpfleet.api.names import CHECK_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT
+from smtpfleet.relay.canaryconf import CANARY_SERVICE
 from smtpfleet.relay.nexthop import Service
 from smtpfleet.relay.tlsconf import IMPLICIT_OPTIONS, PLAIN_PORTS
 from smtpfleet.relay.users.conf import SUBMISSION_OPTIONS
@@ -13,8 +14,6 @@ SMTPD_PROCESSES: Final = 200
 """Sessions at a time and port. Each holds an smtpd and a cleanup, about 1 MB each (measured)."""
 CHECK_PROCESSES: Final = 10
 """Checks at a time: apart from the clients' limit, so that a full relay is not taken for a dead one."""
-CANARY_SERVICE: Final = "canary"
-"""Delivers canaries to the agent, and nothing else."""
 DELIVERY_SERVICES: Final = ("smtp", "relay", "error", "retry", "discard", CANARY_SERVICE)
 """Every transport of master.cf: what a freeze must stop."""
 REHEARSAL_AS_IS: Final = "rehearsal-as-is"
