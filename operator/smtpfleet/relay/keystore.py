@@ -1,8 +1,8 @@
 """Which certificate the relay's Postfix serves: the newest one that works.
 
 Guarantees: Postfix gets only a pair that was tried (:mod:`smtpfleet.relay.certificate`); the last good one stays until
-a better one is there, also over a restart of the container; a file that Postfix may still open stays. Keys are in the
-pod's memory only, mode 0600.
+a better one is there, also over a restart of the container; a file that Postfix may still open stays, however many
+follow it before Postfix reloads. Keys are in the pod's memory only, mode 0600.
 """
 
 import hashlib
@@ -26,6 +26,7 @@ from smtpfleet.relay.certificate import (
     examine,
     inspect,
 )
+from smtpfleet.relay.leftovers import Leftovers
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class Keystore:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._directory, self._secrets, self._clock, self._now = directory, secrets, clock, now
+        self._leftovers = Leftovers(clock)
         self.current: Certificate | None = None
         self._secret = ""
         self._problem, self._error = CertificateProblem.NONE, ""
@@ -84,7 +86,11 @@ class Keystore:
         return self._waiting_since_s is not None and self._clock() - self._waiting_since_s > PATIENCE_S
 
     def update(self, wanted: SubmissionTls) -> Path | None:
-        """The chain file to serve now; None: there is none, or the mode is None."""
+        """The chain file to serve now; None: there is none, or the mode is None.
+
+        Raises:
+            OSError: a file that was not in use for long cannot be removed.
+        """
         if wanted.mode is TlsMode.NONE:
             self._disable()
             return None
@@ -94,7 +100,9 @@ class Keystore:
         if wanted.secret_name != self._secret:
             self._secret, self._tried = wanted.secret_name, None
         self._look()
-        return self.current.file if self.current else None
+        used = self.current.file if self.current else None
+        self._leftovers.sweep([used] if used else [], lambda: self._directory.glob("*"))
+        return used
 
     def status(self) -> CertificateStatus | None:
         """What ``/status`` says of it; None: the mode is None."""
@@ -149,7 +157,7 @@ class Keystore:
             raise
         self._problem, self._error = CertificateProblem.NONE, ""
         if self.current is None or file != self.current.file:
-            before, self.current = self.current, inspect(file)
+            self.current = inspect(file)
             logger.info(
                 "a certificate is served",
                 extra={
@@ -158,7 +166,6 @@ class Keystore:
                     "not_after": f"{self.current.not_after:%Y-%m-%dT%H:%M:%SZ}",
                 },
             )
-            self._keep_only(self.current, before)
 
     def _written(self, text: bytes) -> tuple[Path, Path]:
         """Where the chain is to be, and where it is now. Another chain has another name, so main.cf changes."""
@@ -170,13 +177,6 @@ class Keystore:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(text)
         return file, new
-
-    def _keep_only(self, *used: Certificate | None) -> None:
-        """The one before stays: an smtpd that starts at this moment has read the old main.cf."""
-        files = {certificate.file for certificate in used if certificate}
-        for file in self._directory.iterdir():
-            if file not in files:
-                file.unlink()
 
     def _last_good(self) -> Certificate | None:
         """What an earlier life of this container served."""

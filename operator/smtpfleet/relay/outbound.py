@@ -20,6 +20,7 @@ from smtpfleet.api.agent_status import DeliveryStatus, NextHopProblem, NextHopTr
 from smtpfleet.api.routing import DeliveryTable, DomainRoute, RoutingTable
 from smtpfleet.relay.credentials import CredentialsError, Texts, examine
 from smtpfleet.relay.keystore import Secrets
+from smtpfleet.relay.leftovers import Leftovers
 from smtpfleet.relay.nexthop import BY_MX, Credentials, NextHop, Service, next_hop, service
 from smtpfleet.relay.refusals import Refusals
 from smtpfleet.relay.routemaps import recipient_map, sender_map
@@ -32,9 +33,6 @@ PATIENCE_S: Final = 10.0
 """How long the first Secrets may take before the relay starts without them."""
 RETIRED_S: Final = 3600.0
 """A service that is taken out of master.cf loses its deliveries under way, so it stays until they have surely ended."""
-UNUSED_S: Final = 300.0
-"""A file stays so long after its last use: Postfix starts processes with options it read before."""
-SWEEP_S: Final = 60.0
 _LOGIN: Final = "login"
 _AUTHORITIES: Final = "authorities.pem"
 
@@ -57,8 +55,6 @@ class _Memory:
     hops: dict[NextHop, _Known] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)
     last_used_s: dict[str, float] = field(default_factory=dict)
-    files_used_s: dict[Path, float] = field(default_factory=dict)
-    swept_s: float = 0.0
 
 
 class Outbound:
@@ -83,7 +79,7 @@ class Outbound:
     ) -> None:
         self._relay, self._directory, self._secrets = relay, directory, secrets
         self._refusals, self._clock = refusals, clock
-        self._memory = _Memory()
+        self._memory, self._leftovers = _Memory(), Leftovers(clock)
         self._wanted: tuple[NextHop, ...] | None = None
 
     @property
@@ -237,21 +233,11 @@ class Outbound:
         return file
 
     def _sweep(self, ways: Ways) -> None:
-        """Now and then, remove what was not in use for long."""
-        memory, now_s = self._memory, self._clock()
-        if now_s - memory.swept_s < SWEEP_S:
-            return
-        memory.swept_s = now_s
-        good = [known.good for known in memory.hops.values() if known.good]
+        good = [known.good for known in self._memory.hops.values() if known.good]
         contents = {file.parent for each in good for file in (each.login, each.authorities) if file}
-        used = contents | {content.parent for content in contents} | {ways.recipients, ways.senders}
-        for path in [*self._directory.glob("*/*"), *self._directory.glob("*")]:
-            last_s = memory.files_used_s.setdefault(path, now_s)
-            if path in used:
-                memory.files_used_s[path] = now_s
-            elif now_s - last_s > UNUSED_S + SWEEP_S:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-                del memory.files_used_s[path]
+        maps = {path for path in (ways.recipients, ways.senders) if path}
+        used = contents | {content.parent for content in contents} | maps
+        self._leftovers.sweep(used, lambda: [*self._directory.glob("*/*"), *self._directory.glob("*")])
 
 
 def _next_hops(delivery: DeliveryTable) -> tuple[NextHop, ...]:

@@ -10,6 +10,7 @@ from smtpfleet.api.agent_status import CertificateProblem
 from smtpfleet.api.routing import SubmissionTls
 from smtpfleet.api.submission import TlsMode
 from smtpfleet.relay.keystore import PATIENCE_S, RETRY_S, Keystore
+from smtpfleet.relay.leftovers import SWEEP_S, UNUSED_S
 from tests.unit.relay.known import Known
 from tests.unit.relay.pairs import NOW, Content, content, pair
 
@@ -78,15 +79,29 @@ def test_a_good_pair_is_served_from_a_file_that_only_root_reads(stand: Stand) ->
     assert len(status.fingerprint) == 64
 
 
-def test_another_pair_has_another_file_and_the_one_before_stays_for_who_may_still_open_it(
+def test_another_pair_has_another_file_and_those_before_stay_for_who_may_still_open_them(
     stand: Stand,
 ) -> None:
-    first, second = (stand.store.update(OPTIONAL) for _ in map(stand.serve, (ONE, TWO)))
-    assert first != second
-    assert set(stand.directory.iterdir()) == {first, second}
-    stand.serve(THREE)
-    assert len(list(stand.directory.iterdir())) == 2
-    assert second in set(stand.directory.iterdir())
+    """Postfix may run with the first for some seconds more, while its reload is put off."""
+    files = [stand.store.update(OPTIONAL) for _ in map(stand.serve, (ONE, TWO, THREE))]
+    assert len(set(files)) == 3
+    assert set(stand.directory.iterdir()) == set(files)
+    stand.passed_s = UNUSED_S
+    stand.serve()
+    assert set(stand.directory.iterdir()) == set(files)
+    stand.passed_s += SWEEP_S
+    stand.serve()
+    assert set(stand.directory.iterdir()) == {files[-1]}
+
+
+def test_a_file_that_was_in_use_again_stays_as_long_again(stand: Stand) -> None:
+    old = stand.store.update(OPTIONAL) if stand.serve(ONE) else None
+    stand.serve(TWO)
+    stand.passed_s = UNUSED_S - 1
+    stand.serve(ONE)
+    stand.passed_s = UNUSED_S + SWEEP_S
+    stand.serve(TWO)
+    assert old in set(stand.directory.iterdir())
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -9,7 +9,8 @@ import pytest
 
 from smtpfleet.api.agent_status import NextHopProblem, NextHopTrouble
 from smtpfleet.api.routing import DeliveryTable, RelayRoute, RoutingTable
-from smtpfleet.relay.outbound import PATIENCE_S, RETIRED_S, SWEEP_S, UNUSED_S, Outbound
+from smtpfleet.relay.leftovers import SWEEP_S, UNUSED_S
+from smtpfleet.relay.outbound import PATIENCE_S, RETIRED_S, Outbound
 from smtpfleet.relay.outcomes import outcome
 from smtpfleet.relay.refusals import Refusals
 from smtpfleet.relay.ways import Ways, parameters
@@ -229,7 +230,7 @@ def test_files_stay_a_while_after_their_last_use_and_then_go(stand: Stand) -> No
     stand.known.contents["provider"] = BETTER
     stand.passed_s += SWEEP_S + 1
     new = next(_options(stand.ways(smarthost=SMARTHOST), "smtp_sasl_password_maps=texthash:"))
-    stand.passed_s += UNUSED_S - 1
+    stand.passed_s += UNUSED_S - SWEEP_S - 1
     stand.ways(smarthost=SMARTHOST)
     assert old.exists()
     stand.passed_s += SWEEP_S + 1
