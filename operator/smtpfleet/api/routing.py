@@ -46,6 +46,18 @@ def _one_line(value: str) -> str:
 OneLine = Annotated[str, AfterValidator(_one_line)]
 
 
+def _in_a_pattern(value: str) -> str:
+    if any(character.isascii() and not (character.isalnum() or character in ".-") for character in value):
+        raise ValueError("no domain")
+    if not value.isprintable():
+        raise ValueError("no domain")
+    return value
+
+
+UnicodeDomain = Annotated[str, AfterValidator(_in_a_pattern)]
+"""A domain as people write it; empty: it is the same in ASCII."""
+
+
 class RelayRoute(_TableModel):
     """One relay. ``weight`` is relative, 0 to 100; 0 gives it no new connection."""
 
@@ -84,6 +96,8 @@ class SubmissionTable(_TableModel):
     authentication: SubmissionAuthentication = SubmissionAuthentication()
     allowed_sender_domains: tuple[SenderDomain, ...] = ()
     """None: any sender."""
+    unicode_sender_domains: tuple[UnicodeDomain, ...] = ()
+    """The other forms of those that are internationalised."""
     max_connections_per_client: int = Field(default=0, ge=0)
     """0: no limit."""
     max_bandwidth_per_client_bytes: int = Field(default=0, ge=0)
@@ -127,18 +141,6 @@ class SmarthostRoute(Smarthost):
     model_config = Smarthost.model_config | {"extra": "ignore", "from_attributes": True}
 
 
-def _in_a_pattern(value: str) -> str:
-    if any(character.isascii() and not (character.isalnum() or character in ".-") for character in value):
-        raise ValueError("no domain")
-    if not value.isprintable():
-        raise ValueError("no domain")
-    return value
-
-
-UnicodeDomain = Annotated[str, AfterValidator(_in_a_pattern)]
-"""A domain as people write it; empty: it is the same in ASCII."""
-
-
 class DomainRoute(Route):
     """A route of the spec in the table, with the other form of an internationalised domain."""
 
@@ -174,6 +176,7 @@ class SigningRoute(_TableModel):
     domain: OneLine = Field(pattern=r"^[a-z0-9.-]+$")
     selector: OneLine = Field(pattern=r"^[a-z0-9.-]+$")
     secret_name: Annotated[SecretName, Field(min_length=1)]
+    unicode_domain: UnicodeDomain = ""
 
 
 class RoutingTable(_TableModel):

@@ -50,6 +50,9 @@ def routing_table(
             tls=SubmissionTls(mode=spec.submission.tls.mode, secret_name=certificate_secret(pool.name, spec)),
             authentication=SubmissionAuthentication(secret_name=spec.submission.authentication.secret_name),
             allowed_sender_domains=spec.submission.allowed_sender_domains,
+            unicode_sender_domains=tuple(
+                filter(None, map(unicode_domain, spec.submission.allowed_sender_domains))
+            ),
             max_connections_per_client=spec.submission.max_connections_per_client,
             max_bandwidth_per_client_bytes=bandwidth_bytes(spec.submission.max_bandwidth_per_client),
             pools=sending_pools(pool),
@@ -63,7 +66,12 @@ def routing_table(
         hand_off=hand_off,
         balancing=_balancing(pool),
         signing=tuple(
-            SigningRoute(domain=key.domain, selector=key.selector, secret_name=signing_secret(pool.name, key))
+            SigningRoute(
+                domain=key.domain,
+                selector=key.selector,
+                secret_name=signing_secret(pool.name, key),
+                unicode_domain=unicode_domain(key.domain),
+            )
             for key in spec.dkim
         ),
     )

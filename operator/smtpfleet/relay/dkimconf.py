@@ -28,21 +28,32 @@ _ABSENT: Final = "absent"
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """An entry of the list. ``algorithm``: of the key that is there; None: there is none that can be used."""
+    """An entry of the list.
+
+    Attributes:
+        algorithm: of the key that is there; None: there is none that can be used.
+        unicode_domain: the other form of an internationalised domain; else empty.
+    """
 
     domain: str
     selector: str
     algorithm: KeyAlgorithm | None
+    unicode_domain: str = ""
 
     @property
     def name(self) -> str:
         """Its record's name: names the key in opendkim's tables, and its file."""
         return record_name(self.domain, self.selector)
 
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """Forms of the domain that From: may have."""
+        return tuple(filter(None, (self.domain, self.unicode_domain)))
+
 
 @dataclass(frozen=True, slots=True)
 class Duties:
-    """What one signer signs with, one key a domain, and which domains it refuses for now."""
+    """What one signer signs with, one key a domain, and which domains it refuses for now, in each spelling."""
 
     signing: tuple[KnownKey, ...] = ()
     refused: tuple[str, ...] = ()
@@ -63,7 +74,11 @@ def duties(keys: Sequence[KnownKey]) -> dict[KeyAlgorithm, Duties]:
         if key.algorithm is not None:
             signing[key.algorithm].setdefault(key.domain, key)
     lacking = {key.domain for key in keys if key.algorithm is None} - signing[KeyAlgorithm.RSA].keys()
-    refused = {KeyAlgorithm.RSA: tuple(sorted(lacking))}
+    refused = {
+        KeyAlgorithm.RSA: tuple(
+            sorted({spelling for key in keys if key.domain in lacking for spelling in key.spellings})
+        )
+    }
     return {
         algorithm: Duties(tuple(by_domain.values()), refused.get(algorithm, ()))
         for algorithm, by_domain in signing.items()
@@ -77,8 +92,8 @@ def signs(key: KnownKey, wanted: dict[KeyAlgorithm, Duties]) -> bool:
 
 def signing_table(wanted: Duties) -> str:
     """Which key signs for which domain of the From: header; the internationalised form counts as well."""
-    lines = [(domain, key.name) for key in wanted.signing for domain in _spellings(key.domain)]
-    lines += [(domain, _ABSENT) for refused in wanted.refused for domain in _spellings(refused)]
+    lines = [(domain, key.name) for key in wanted.signing for domain in key.spellings]
+    lines += [(domain, _ABSENT) for domain in wanted.refused]
     return "".join(f"*@{domain} {name}\n" for domain, name in lines)
 
 
@@ -117,11 +132,3 @@ def configuration(algorithm: KeyAlgorithm, *, socket: Path, signing: Path, keys:
         "SyslogSuccess": "yes",
     }
     return "".join(f"{name} {value}\n" for name, value in settings.items())
-
-
-def _spellings(domain: str) -> list[str]:
-    try:
-        unicode = domain.encode().decode("idna")
-    except UnicodeError:
-        unicode = domain
-    return [domain] if unicode == domain else [domain, unicode]

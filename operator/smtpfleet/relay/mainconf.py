@@ -119,7 +119,9 @@ def _pool_options(table: RoutingTable, host: Host, chain: Path | None) -> tuple[
 def _sender_restrictions(table: RoutingTable, host: Host, chain: Path | None, *, users: bool) -> str:
     return tlsconf.refusal(table.submission.tls, chain) or _restrictions(
         _policy(host.paths),
-        senders.restriction(table.submission.allowed_sender_domains),
+        senders.restriction(
+            (*table.submission.allowed_sender_domains, *table.submission.unicode_sender_domains)
+        ),
         # Last: it counts messages.
         conf.sender_restriction(users=users),
     )

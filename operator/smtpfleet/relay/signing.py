@@ -175,7 +175,8 @@ class Signing:
 
     def _known(self, route: SigningRoute) -> KnownKey:
         key = self._entries[route].key
-        return KnownKey(route.domain, route.selector, key.public.algorithm if key else None)
+        algorithm = key.public.algorithm if key else None
+        return KnownKey(route.domain, route.selector, algorithm, route.unicode_domain)
 
     def _wanted(self) -> dict[KeyAlgorithm, Duties]:
         return dkimconf.duties([self._known(route) for route in self._routes])

@@ -119,6 +119,22 @@ def test_backups_and_senders_are_carried_over() -> None:
     assert parse_table(found.text) == found
 
 
+def test_domains_that_sign_or_may_send_get_their_other_form() -> None:
+    listed = ["example.com", "XN--Strae-OQA.de", ".xn--strae-oqa.de"]
+    fields = {
+        "submission": {"trustedNetworks": ["10.0.0.0/8"], "allowedSenderDomains": listed},
+        "dkim": [
+            {"domain": domain, "selector": "s1", "secretName": "key"}
+            for domain in ("xn--strae-oqa.de", "example.com")
+        ],
+    }
+    made = table(pool([relay(0)], spec_fields=fields))
+    assert made.submission.allowed_sender_domains == tuple(listed)
+    assert made.submission.unicode_sender_domains == ("straße.de", ".straße.de")
+    assert [route.unicode_domain for route in made.signing] == ["straße.de", ""]
+    assert parse_table(made.text) == made
+
+
 def test_routes_keep_their_order_and_get_the_other_form_of_their_domain() -> None:
     routes = [
         {"domain": "xn--bcher-kva.example", "host": "a.example", "port": 25},

@@ -20,8 +20,10 @@ from smtpfleet.relay.dkimconf import (
 RSA, ED = KeyAlgorithm.RSA, KeyAlgorithm.ED25519
 
 
-def key(selector: str, algorithm: KeyAlgorithm | None, domain: str = "a.example") -> KnownKey:
-    return KnownKey(domain, selector, algorithm)
+def key(
+    selector: str, algorithm: KeyAlgorithm | None, domain: str = "a.example", unicode: str = ""
+) -> KnownKey:
+    return KnownKey(domain, selector, algorithm, unicode)
 
 
 def test_the_first_of_a_domain_and_algorithm_signs_and_both_algorithms_do() -> None:
@@ -52,17 +54,28 @@ def test_without_keys_no_signer_is_needed() -> None:
 
 
 def test_tables_name_exactly_the_domain_and_its_internationalised_form() -> None:
-    keys = [key("s1", RSA), key("s1", RSA, "xn--bcher-kva.example"), key("s1", None, "c.example")]
+    keys = [
+        key("s1", RSA),
+        key("s1", RSA, "xn--strae-oqa.example", "straße.example"),
+        key("s1", None, "c.example"),
+        key("s1", None, "xn--bcher-kva.example", "bücher.example"),
+        key("s2", None, "xn--bcher-kva.example", "bücher.example"),
+        key("s1", RSA, "xn--tst-qla.example"),
+    ]
     wanted = duties(keys)[RSA]
     assert signing_table(wanted).splitlines() == [
         "*@a.example s1._domainkey.a.example",
-        "*@xn--bcher-kva.example s1._domainkey.xn--bcher-kva.example",
-        "*@bücher.example s1._domainkey.xn--bcher-kva.example",
+        "*@xn--strae-oqa.example s1._domainkey.xn--strae-oqa.example",
+        "*@straße.example s1._domainkey.xn--strae-oqa.example",
+        "*@xn--tst-qla.example s1._domainkey.xn--tst-qla.example",
+        "*@bücher.example absent",
         "*@c.example absent",
+        "*@xn--bcher-kva.example absent",
     ]
     assert key_table(wanted, Path("/keys")).splitlines() == [
         "s1._domainkey.a.example a.example:s1:/keys/s1._domainkey.a.example",
-        "s1._domainkey.xn--bcher-kva.example xn--bcher-kva.example:s1:/keys/s1._domainkey.xn--bcher-kva.example",
+        "s1._domainkey.xn--strae-oqa.example xn--strae-oqa.example:s1:/keys/s1._domainkey.xn--strae-oqa.example",
+        "s1._domainkey.xn--tst-qla.example xn--tst-qla.example:s1:/keys/s1._domainkey.xn--tst-qla.example",
         "absent invalid:absent:/keys/absent",
     ]
 

@@ -128,7 +128,11 @@ def test_other_letters_do_not_match_an_internationalised_domain() -> None:
         (".xn--bcher-kva.example", ".b\u00fccher.example"),
         ("xn--strae-oqa.example", "stra\u00dfe.example"),
         ("a.xn--p1ai", "a.\u0440\u0444"),
+        ("XN--Strae-OQA.Example", "stra\u00dfe.example"),
+        ("xn--i-7iq.example", "i\u2764.example"),
+        ("xn--\u002d.example", ""),
         ("plain.example", ""),
+        ("Plain.example", ""),
         ("xn--a", ""),
     ],
 )
