@@ -191,6 +191,7 @@ class _Relay:
             sign_failures=self.reader.milter_rejects,
             handed_over=self.reader.handed_over.count,
             taken_over=self.reader.handed_over.taken,
+            unlogged=self.pump.dropped,
         )
 
 

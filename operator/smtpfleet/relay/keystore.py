@@ -38,7 +38,7 @@ _SUFFIX: Final = ".pem"
 
 
 class Secrets(Protocol):
-    """Where pairs come from; :class:`smtpfleet.feed.secretset.SecretSet` is the one of production."""
+    """Where Secrets come from; :class:`smtpfleet.feed.secretset.SecretSet` is the one of production."""
 
     def get(self, name: str) -> Mapping[str, bytes] | None:
         """The content of a Secret; None: never seen, or missing."""

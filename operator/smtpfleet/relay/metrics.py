@@ -15,7 +15,8 @@ _PREFIX = "smtpfleet_relay"
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that is shown. ``deliveries`` counts recipients by Postfix's word, ``deferrals`` those deferred by
-    reason and step, ``finished`` messages that left the queue, ``logins`` attempts by verdict.
+    reason and step, ``finished`` messages that left the queue, ``logins`` attempts by verdict, ``unlogged`` lines of
+    Postfix's log.
     """
 
     status: RelayStatus
@@ -29,6 +30,7 @@ class Snapshot:
     sign_failures: int = 0
     handed_over: int = 0
     taken_over: int = 0
+    unlogged: int = 0
 
 
 class RelayCollector(Collector):
@@ -135,6 +137,11 @@ def _totals(shown: Snapshot) -> Iterable[Metric]:
     )
     yield CounterMetricFamily(
         f"{_PREFIX}_taken_over", "Messages that siblings handed over.", shown.taken_over
+    )
+    yield CounterMetricFamily(
+        f"{_PREFIX}_log_lines_dropped",
+        "Lines of Postfix's log that nobody took in time, or that could not be read.",
+        shown.unlogged,
     )
     deliveries = CounterMetricFamily(
         f"{_PREFIX}_deliveries", "Outcomes of delivery attempts, by recipient.", labels=["status"]

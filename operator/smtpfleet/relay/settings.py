@@ -12,7 +12,7 @@ from typing import Final
 
 from smtpfleet.api.names import QUEUE_VOLUME_DIRECTORY
 
-_REQUIRED: Final = ("POOL_NAME", "POD_NAMESPACE", "RELAY_NAME", "POD_NAME", "POD_IP", "NODE_NAME")
+_REQUIRED: Final = ("POOL_NAME", "POD_NAMESPACE", "RELAY_NAME", "POD_IP")
 _LOG_ADDRESSES: Final = "LOG_ADDRESSES"
 
 
@@ -32,9 +32,7 @@ class Settings:
     pool: str
     namespace: str
     relay: str
-    pod: str
     pod_address: ipaddress.IPv4Address | ipaddress.IPv6Address
-    node: str
     mask_addresses: bool = True
 
     @classmethod
@@ -59,9 +57,7 @@ class Settings:
             pool=environment["POOL_NAME"],
             namespace=environment["POD_NAMESPACE"],
             relay=environment["RELAY_NAME"],
-            pod=environment["POD_NAME"],
             pod_address=address,
-            node=environment["NODE_NAME"],
             mask_addresses=log_addresses == "masked",
         )
 

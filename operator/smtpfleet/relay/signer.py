@@ -55,7 +55,6 @@ class Signer:
         self.answers = False
         """Whether it answered when it was asked last, a moment ago."""
         self.answered_ever = False
-        self.restarts = 0
 
     async def run(self) -> None:
         """Keep it running until cancelled."""
@@ -67,7 +66,6 @@ class Signer:
                 reason = await self._run_once()
                 up_s = loop.time() - began_s
                 backoff_s = 0.0 if up_s >= _STABLE_S else backoff_s
-                self.restarts += 1
                 logger.error(
                     "the DKIM signer ended unasked",
                     extra={

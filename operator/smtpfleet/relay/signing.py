@@ -41,7 +41,6 @@ class Employed(Protocol):
     socket: Path
     answers: bool
     answered_ever: bool
-    restarts: int
 
     async def run(self) -> None:
         """Keep it running until cancelled."""
@@ -122,11 +121,6 @@ class Signing:
         """Why mail of the domains that sign is refused for now; empty: it is not."""
         silent = self._silent()
         return f"the DKIM signer for {' and '.join(silent)} does not answer" if silent else ""
-
-    @property
-    def restarts(self) -> int:
-        """How often a signer ended unasked."""
-        return sum(running.signer.restarts for running in self._running.values())
 
     def milters(self) -> tuple[str, ...]:
         """smtpd_milters. A signer that is new is named once it answers, so that no message fails for its start."""

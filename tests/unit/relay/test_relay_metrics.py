@@ -43,6 +43,7 @@ def _samples(status: RelayStatus) -> dict[tuple[str, str], float]:
         deferrals={(DeferralReason.CONNECT_FAILED, DeferralStage.CONNECT): 3},
         finished=6,
         logins={"accepted": 9, "rejected": 2},
+        unlogged=8,
     )
     text = generate_latest(registry(lambda: snapshot)).decode()
     return {
@@ -63,6 +64,7 @@ def test_every_number_of_the_status_is_a_metric() -> None:
     assert samples["smtpfleet_relay_logins_total", "rejected"] == 2
     assert samples["smtpfleet_relay_deferrals_total", "ConnectFailed"] == 3
     assert samples["smtpfleet_relay_messages_finished_total", ""] == 6
+    assert samples["smtpfleet_relay_log_lines_dropped_total", ""] == 8
     assert samples["smtpfleet_relay_delivery_delay_seconds", "b"] == 2.5
     assert samples["smtpfleet_relay_queue_free_bytes", ""] == 1024
     assert samples["smtpfleet_relay_queue_free_inodes", ""] == 7

@@ -8,9 +8,7 @@ COMPLETE = {
     "POOL_NAME": "outbound",
     "POD_NAMESPACE": "mail",
     "RELAY_NAME": "outbound-relay-0",
-    "POD_NAME": "outbound-relay-0-x1",
     "POD_IP": "10.244.1.7",
-    "NODE_NAME": "n1",
 }
 
 

@@ -31,7 +31,6 @@ class FakeSigner:
     socket: Path
     answers: bool = False
     answered_ever: bool = False
-    restarts: int = 0
     reloads: int = 0
 
     async def run(self) -> None:

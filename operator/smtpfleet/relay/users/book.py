@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from smtpfleet.api.agent_status import RefusedUser, UsersProblem, UsersStatus
 from smtpfleet.api.routing import SubmissionAuthentication
+from smtpfleet.relay.keystore import Secrets
 from smtpfleet.relay.users.entry import EntryError, User, opened, sealed
 from smtpfleet.relay.users.hashes import Hash, ScramKey
 from smtpfleet.relay.users.scram import decoy
@@ -28,19 +29,6 @@ NAMED: Final = 10
 _SEALED_AT_ONCE: Final = 100
 
 Content = Mapping[str, bytes]
-
-
-class Secrets(Protocol):
-    """Where sealed Secrets come from; :class:`smtpfleet.feed.secretset.SecretSet` is the one of production."""
-
-    def get(self, name: str) -> Content | None:
-        """The content of a Secret; None: never seen, or missing."""
-
-    def missing(self, name: str) -> bool:
-        """Whether there is no such Secret."""
-
-    def error(self, name: str) -> str:
-        """Why the newest content is not known."""
 
 
 class Accounts(Protocol):

@@ -8,7 +8,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 
 from smtpfleet.api.names import PASSWORD_KEY, login_name, login_user
-from smtpfleet.relay.users.book import Content, Secrets, UnavailableError, UserBook
+from smtpfleet.relay.keystore import Secrets
+from smtpfleet.relay.users.book import Content, UnavailableError, UserBook
 from smtpfleet.relay.users.entry import ITERATIONS, User
 from smtpfleet.relay.users.hashes import Hash, HashError, ScramKey, parse, scram_key
 

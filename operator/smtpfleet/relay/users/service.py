@@ -5,9 +5,10 @@ from contextlib import AsyncExitStack
 
 from smtpfleet.api.routing import RoutingTable, SubmissionTable
 from smtpfleet.relay import policy
+from smtpfleet.relay.keystore import Secrets
 from smtpfleet.relay.settings import Paths
 from smtpfleet.relay.users import dovecot
-from smtpfleet.relay.users.book import Secrets, UserBook
+from smtpfleet.relay.users.book import UserBook
 from smtpfleet.relay.users.door import Door
 from smtpfleet.relay.users.judge import Judge
 from smtpfleet.relay.users.limits import Limits
