@@ -312,7 +312,8 @@ def test_a_stored_spec_that_this_release_does_not_know_is_told_and_what_runs_sta
     versions = mail.versions()
     path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/future"
     field = [{"op": "add", "path": path, "value": {"type": "string"}}]
-    patch = ("patch", "crd", "smtppools.smtpfleet.io", "--type=json", "-p")
+    # As Helm: a change by another manager would keep the next release from being applied.
+    patch = ("patch", "crd", "smtppools.smtpfleet.io", "--field-manager=helm", "--type=json", "-p")
     mail.kube.run(*patch, json.dumps(field))
     try:
         wait_until(lambda: _stores_future(mail), timeout_s=60)
