@@ -3,7 +3,7 @@
 Guarantees: traffic never depends on this process (HAProxy checks, balances and fails over by itself, and starts from
 the file); a change of weights is made at run time and at once, everything else by a reload that keeps sessions; the
 file is written first, so that a HAProxy that is started anew serves the same; a table that HAProxy refuses changes
-nothing.
+nothing; a HAProxy that cannot be told keeps neither this table nor the next one from the other.
 
 A reload costs processor time and begins all checks anew. So what needs one waits a moment for what comes with it
 (relays are added and removed in groups), each balancer for a moment of its own.
@@ -44,8 +44,8 @@ class Runtime(Protocol):
     async def set_weights(self, weights: dict[str, int]) -> None:
         """Change weights at run time."""
 
-    async def reload(self) -> None:
-        """Load the file."""
+    async def reload(self, text: str) -> None:
+        """Load the file, which says ``text``."""
 
 
 class Tables(Protocol):
@@ -88,8 +88,12 @@ class Agent:
             clock,
         )
         self._applied: RoutingTable | None = None
-        self._told: Mapping[str, int] = {}
-        """Weights that HAProxy has."""
+        self._running = ""
+        """Structure that every HAProxy has; empty: not known, for a reload did not succeed everywhere."""
+        self._told: Mapping[str, int | None] = {}
+        """Weights that every HAProxy has; None: some have one, others perhaps another one."""
+        self._accepted = files.read()
+        """The newest text that is known to be good."""
         self._refusal = ""
         self._watched_s = clock()
         self.servers: tuple[Server, ...] = ()
@@ -98,11 +102,15 @@ class Agent:
 
     async def follow(self) -> None:
         """Apply each table as it comes, for ever."""
-        revision = ""
+        table = await self._tables.next("")
         while True:
-            table = await self._gathered(await self._tables.next(revision))
-            revision = table.revision
-            await self._apply(table)
+            again_s = await self._apply(table)
+            try:
+                async with asyncio.timeout(again_s):
+                    newer = await self._tables.next(table.revision)
+            except TimeoutError:
+                continue
+            table = await self._gathered(newer)
 
     async def watch(self) -> None:
         """Look at HAProxy's servers, for ever."""
@@ -157,7 +165,7 @@ class Agent:
         """The newest table, after a while if it needs a reload; what it says of relays that are known acts at once."""
         try:
             async with asyncio.timeout(GATHER_S * (1 + self._place.share)):
-                while self._applied and self._structure(self._applied) != self._structure(table):
+                while self._applied and self._running != structure(table, self._place):
                     await self._weigh_known(table)
                     table = await self._tables.next(table.revision)
         except TimeoutError:
@@ -165,52 +173,57 @@ class Agent:
         return table
 
     async def _weigh_known(self, table: RoutingTable) -> None:
-        self._files.note_loaded("")  # HAProxy is ahead of any file
         try:
             await self._weigh({name: weight for name, weight in weights(table).items() if name in self._told})
         except RuntimeCallError as error:  # the reload brings them
             logger.warning("HAProxy cannot be told yet", extra={"error": str(error)})
 
-    async def _apply(self, table: RoutingTable) -> None:
-        """Write the file, then tell HAProxy; until HAProxy has taken or refused it."""
-        text, before = render(table, self._place), self._files.read()
+    async def _apply(self, table: RoutingTable) -> float | None:
+        """Write the file, then tell HAProxy.
+
+        Returns:
+            After how many seconds to try it again if there is no newer table by then; None: HAProxy has taken or
+            refused it.
+        """
+        text = render(table, self._place)
         self._files.write(text)
-        while True:
-            try:
-                await self._tell(table, text)
-            except ConfigurationRefusedError as error:
-                self._refuse(table, before, str(error))
-                return
-            except RuntimeCallError as error:
-                logger.warning("HAProxy cannot be told yet", extra={"error": str(error)})
-                await asyncio.sleep(RETRY_S)
-            else:
-                self._files.note_loaded(text)
-                self._applied, self._refusal = table, ""
-                logger.info("routing table applied", extra={"revision": table.revision})
-                return
+        try:
+            await self._tell(table, text)
+        except ConfigurationRefusedError as error:
+            self._refuse(table, str(error))
+            return None
+        except RuntimeCallError as error:
+            logger.warning("HAProxy cannot be told yet", extra={"error": str(error)})
+            return RETRY_S
+        self._files.note_loaded(text)
+        self._applied, self._accepted, self._refusal = table, text, ""
+        logger.info("routing table applied", extra={"revision": table.revision})
+        return None
 
     async def _tell(self, table: RoutingTable, text: str) -> None:
-        if self._applied and self._structure(self._applied) == self._structure(table):
+        wanted = structure(table, self._place)
+        if self._running == wanted:
+            self._accepted = text  # other weights make no file bad
             await self._weigh(weights(table))
         elif not self._files.is_loaded(text):
-            await self._runtime.reload()
+            self._running, self._told = "", dict.fromkeys(self._told)
+            self._files.note_loaded("")
+            await self._runtime.reload(text)
             self.counters.reloads += 1
-        self._told = weights(table)
+        self._running, self._told = wanted, weights(table)
 
     async def _weigh(self, wanted: Mapping[str, int]) -> None:
         changed = {name: weight for name, weight in wanted.items() if weight != self._told[name]}
         if changed:
+            self._files.note_loaded("")  # HAProxy is ahead of any file
+            self._told = {**self._told, **dict.fromkeys(changed)}
             await self._runtime.set_weights(changed)
             self._told = {**self._told, **changed}
             self.counters.weight_changes += len(changed)
 
-    def _structure(self, table: RoutingTable) -> str:
-        return structure(table, self._place)
-
-    def _refuse(self, table: RoutingTable, before: str, why: str) -> None:
-        if before:
-            self._files.write(before)
+    def _refuse(self, table: RoutingTable, why: str) -> None:
+        if self._accepted:
+            self._files.write(self._accepted)
         self._refusal = why
         self.counters.refused_tables += 1
         logger.error("HAProxy refused the routing table", extra={"revision": table.revision, "error": why})

@@ -86,6 +86,8 @@ class Haproxy:
             ConfigurationRefusedError: the file is bad; the old worker stays.
             RuntimeCallError: no master runs, or it does not answer.
         """
+        # A master that hangs is known by this after _CALL_S. Other than a worker, it closes only when it is told to.
+        await _call(self.master, "show proc; quit")
         said = await _call(self.master, "reload", limit_s=_RELOAD_S)
         if "Success=1" not in said:
             raise ConfigurationRefusedError(
@@ -94,10 +96,16 @@ class Haproxy:
 
 
 class Haproxys:
-    """All HAProxys of this pod, told the same and seen as one."""
+    """All HAProxys of this pod, told the same and seen as one.
+
+    One that cannot be told keeps nothing from the others.
+    """
 
     def __init__(self, members: Sequence[Haproxy]) -> None:
         self._members = members
+        self._text = ""
+        self._with_text: set[Haproxy] = set()
+        """Who has loaded ``_text``, and was told nothing since."""
 
     @classmethod
     def of_pod(cls) -> Self:
@@ -125,24 +133,45 @@ class Haproxys:
         return merged([answer for answer in answers if not isinstance(answer, BaseException)])
 
     async def set_weights(self, weights: dict[str, int]) -> None:
-        """Change weights everywhere.
+        """Change weights everywhere, at once.
 
         Raises:
-            RuntimeCallError: one could not be told; to tell all of them again is harmless.
+            RuntimeCallError: one could not be told, the others are; to tell all of them again is harmless.
         """
-        for member in self._members:
-            await member.set_weights(weights)
+        self._with_text.clear()
+        answers = await asyncio.gather(
+            *(member.set_weights(weights) for member in self._members), return_exceptions=True
+        )
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
 
-    async def reload(self) -> None:
-        """Load the file everywhere, one after the other: each begins all its checks anew.
+    async def reload(self, text: str) -> None:
+        """Load the file, which says ``text``, everywhere, one after the other: each begins all its checks anew.
+
+        Called again with the same text, as long as the file stays, it is for those who could not be told.
 
         Raises:
-            ConfigurationRefusedError: the file is bad; the first one said so, and the others were not asked.
-            RuntimeCallError: one does not answer; to tell all of them again is harmless.
+            ConfigurationRefusedError: the file is bad; the others were not asked after the one that said so.
+            RuntimeCallError: one does not answer, the others have loaded it.
         """
-        for number, member in enumerate(self._members):
+        if text != self._text:
+            self._text, self._with_text = text, set()
+        failure: RuntimeCallError | None = None
+        behind = [member for member in self._members if member not in self._with_text]
+        for number, member in enumerate(behind):
             await asyncio.sleep(_APART_S if number else 0)
-            await member.reload()
+            try:
+                await member.reload()
+            except ConfigurationRefusedError:
+                self._with_text.clear()  # the file will be another one, and who starts anew has that
+                raise
+            except RuntimeCallError as error:
+                failure = failure or error
+            else:
+                self._with_text.add(member)
+        if failure:
+            raise failure
 
 
 def merged(views: Sequence[Sequence[Server]]) -> tuple[Server, ...]:

@@ -45,7 +45,8 @@ class ScriptedHaproxy:
     async def set_weights(self, weights: dict[str, int]) -> None:
         self._call(f"weights {weights}")
 
-    async def reload(self) -> None:
+    async def reload(self, text: str) -> None:
+        assert text == self.files.read()
         self._call("reload")
 
     def _call(self, text: str) -> None:
@@ -199,6 +200,81 @@ async def test_haproxy_is_told_again_until_it_answers(tmp_path: Path) -> None:
         await stage.give(table(100))
         assert stage.haproxy.calls == ["reload"] * 4
         assert stage.agent.ready() == ""
+
+
+AWAY = [RuntimeCallError("one is away")] * 1000
+
+
+async def test_while_one_haproxy_cannot_be_told_newer_tables_are_taken(tmp_path: Path) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100, 100))
+        stage.haproxy.failures = list(AWAY)
+        await stage.give(table(100, 100, 100))
+        assert stage.files.read() == render(table(100, 100, 100))
+        await stage.give(table(100, 0, 100))
+        assert stage.files.read() == render(table(100, 0, 100))
+        stage.haproxy.calls.clear()
+        stage.haproxy.failures = []
+        await asyncio.sleep(5)
+        assert stage.haproxy.calls == ["reload"]
+        assert stage.agent.status().table_revision == table(100, 0, 100).revision
+
+
+async def test_a_weight_that_only_some_were_told_is_told_again_when_it_is_taken_back(tmp_path: Path) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100, 100))
+        stage.haproxy.failures = list(AWAY)
+        await stage.give(table(100, 30))
+        stage.haproxy.failures = []
+        stage.haproxy.calls.clear()
+        stage.tables.queue.put_nowait(table(100, 100))
+        await asyncio.sleep(0.1)
+        back = "weights {'outbound-relay-1': 100, 'outbound-relay-1.unchecked': 100}"
+        assert stage.haproxy.calls[-1:] == [back]
+        await asyncio.sleep(5)
+        assert stage.haproxy.calls[-1:] == [back]
+        assert stage.agent.status().table_revision == table(100, 100).revision
+
+
+async def test_servers_that_only_some_loaded_are_replaced_by_a_reload_even_if_the_old_ones_are_wanted(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100, 100))
+        stage.haproxy.failures = list(AWAY)
+        await stage.give(table(100, 100, 100))
+        stage.haproxy.failures = []
+        stage.tables.queue.put_nowait(table(100, 100))
+        await asyncio.sleep(0.1)
+        stage.haproxy.calls.clear()
+        await asyncio.sleep(5)
+        assert stage.haproxy.calls == ["reload"]
+
+
+async def test_an_agent_that_ends_after_a_reload_that_only_some_made_is_followed_by_one(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100))
+        stage.haproxy.failures = list(AWAY)
+        await stage.give(table(100, 100))
+    async with running(tmp_path) as stage:
+        await stage.give(table(100))
+        assert stage.haproxy.calls == ["reload"]
+
+
+async def test_the_file_after_a_refusal_is_the_newest_that_was_accepted_not_one_that_was_only_written(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100))
+        stage.haproxy.failures = list(AWAY)
+        await stage.give(table(40))  # other weights cannot be refused
+        await stage.give(table(100, 100))
+        stage.haproxy.failures = [ConfigurationRefusedError("line 3")] * 10
+        await stage.give(table(100, 100, 100))
+        assert stage.agent.ready() == "line 3"
+        assert stage.files.read() == render(table(40))
 
 
 async def test_a_refused_table_leaves_the_last_good_file_and_says_so(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from smtpfleet.balancer.runtime import (
     parse_servers,
 )
 
+HELLO = "show proc; quit"
 STAT = (
     "# pxname,svname,scur,status,uweight,\n"
     "relays,outbound-relay-0,3,UP,100,\n"
@@ -72,7 +74,7 @@ async def test_a_refused_weight_is_an_error_with_haproxys_words(tmp_path: Path) 
 async def test_a_reload_that_succeeds_is_silent(tmp_path: Path) -> None:
     async with answering(tmp_path / "master", lambda _: "Success=1\n--\n[NOTICE] fine\n") as asked:
         await haproxy(tmp_path).reload()
-    assert asked == ["reload"]
+    assert asked == [HELLO, "reload"]
 
 
 async def test_a_reload_that_fails_is_a_refusal_of_the_configuration(tmp_path: Path) -> None:
@@ -116,9 +118,9 @@ async def test_weights_and_reloads_go_to_both(tmp_path: Path) -> None:
         answering(tmp_path / "master2", lambda _: "Success=1\n") as asked["master2"],
     ):
         await both.set_weights({"a": 5})
-        await both.reload()
+        await both.reload("text")
     assert asked["admin1"] == asked["admin2"] == ["set server relays/a weight 5"]
-    assert asked["master1"] == asked["master2"] == ["reload"]
+    assert asked["master1"] == asked["master2"] == [HELLO, "reload"]
 
 
 async def test_a_file_that_the_first_refuses_is_not_given_to_the_second(tmp_path: Path) -> None:
@@ -128,5 +130,88 @@ async def test_a_file_that_the_first_refuses_is_not_given_to_the_second(tmp_path
         answering(tmp_path / "master2", lambda _: "Success=1\n") as second,
     ):
         with pytest.raises(ConfigurationRefusedError):
-            await both.reload()
+            await both.reload("text")
     assert second == []
+
+
+@pytest.mark.parametrize("away", ["1", "2"])
+async def test_one_haproxy_that_is_away_keeps_neither_weights_nor_a_reload_from_the_other(
+    tmp_path: Path, away: str
+) -> None:
+    both, here = Haproxys([haproxy(tmp_path, "1"), haproxy(tmp_path, "2")]), "2" if away == "1" else "1"
+    async with (
+        answering(tmp_path / f"admin{here}", lambda _: "\n") as weights,
+        answering(tmp_path / f"master{here}", lambda _: "Success=1\n") as reloads,
+    ):
+        with pytest.raises(RuntimeCallError, match="cannot be reached"):
+            await both.set_weights({"a": 5})
+        with pytest.raises(RuntimeCallError, match="cannot be reached"):
+            await both.reload("text")
+    assert weights == ["set server relays/a weight 5"]
+    assert reloads == [HELLO, "reload"]
+
+
+@dataclass(frozen=True, slots=True)
+class Played(Haproxy):
+    """Notes what it is told; what is in ``failing`` is how its reloads end."""
+
+    calls: list[str] = field(default_factory=list, compare=False)
+    failing: list[RuntimeCallError] = field(default_factory=list, compare=False)
+
+    async def set_weights(self, weights: dict[str, int]) -> None:
+        self.calls.append("weights")
+
+    async def reload(self) -> None:
+        self.calls.append("reload")
+        for failure in self.failing:
+            raise failure
+
+
+def pair() -> tuple[Played, Played, Haproxys]:
+    first, second = (Played(Path(f"admin{name}"), Path(f"master{name}")) for name in "12")
+    return first, second, Haproxys([first, second])
+
+
+@pytest.mark.looptime
+async def test_a_reload_that_is_tried_again_is_for_those_only_that_did_not_get_it() -> None:
+    first, second, both = pair()
+    first.failing.append(RuntimeCallError("away"))
+    for _ in range(3):
+        with pytest.raises(RuntimeCallError, match="away"):
+            await both.reload("text")
+    first.failing.clear()
+    await both.reload("text")
+    assert (first.calls, second.calls) == (["reload"] * 4, ["reload"])
+
+
+@pytest.mark.looptime
+async def test_another_text_and_a_text_that_weights_came_after_are_for_all() -> None:
+    first, second, both = pair()
+    second.failing.append(RuntimeCallError("away"))
+    for text in ("a", "b"):
+        with pytest.raises(RuntimeCallError):
+            await both.reload(text)
+    await both.set_weights({"a": 5})
+    with pytest.raises(RuntimeCallError):
+        await both.reload("b")
+    assert first.calls == ["reload", "reload", "weights", "reload"]
+
+
+@pytest.mark.looptime
+async def test_a_text_that_one_refused_is_for_all_again_because_they_may_have_started_with_another() -> None:
+    first, second, both = pair()
+    second.failing.append(ConfigurationRefusedError("no"))
+    with pytest.raises(ConfigurationRefusedError):
+        await both.reload("text")
+    second.failing.clear()
+    await both.reload("text")
+    assert first.calls == second.calls == ["reload", "reload"]
+
+
+@pytest.mark.looptime
+async def test_of_two_failures_the_first_is_told() -> None:
+    first, second, both = pair()
+    first.failing.append(RuntimeCallError("one"))
+    second.failing.append(RuntimeCallError("two"))
+    with pytest.raises(RuntimeCallError, match="one"):
+        await both.reload("text")
