@@ -30,6 +30,8 @@ POLL_S: Final = 1.0
 """How often HAProxy's servers are looked at, for status and metrics only."""
 RETRY_S: Final = 0.5
 """Until HAProxy, which is just starting or reloading, is asked again."""
+REFUSED_AGAIN_S: Final = 60.0
+"""Until a table that was refused is tried again: the reason may have been a passing one, such as memory."""
 GATHER_S: Final = 1.0
 """How long a change that needs a reload waits for others; the balancers of a pool for up to twice as long."""
 STALLED_S: Final = 30.0
@@ -182,8 +184,7 @@ class Agent:
         """Write the file, then tell HAProxy.
 
         Returns:
-            After how many seconds to try it again if there is no newer table by then; None: HAProxy has taken or
-            refused it.
+            After how many seconds to try it again if there is no newer table by then; None: HAProxy has taken it.
         """
         text = render(table, self._place)
         self._files.write(text)
@@ -191,7 +192,7 @@ class Agent:
             await self._tell(table, text)
         except ConfigurationRefusedError as error:
             self._refuse(table, str(error))
-            return None
+            return REFUSED_AGAIN_S
         except RuntimeCallError as error:
             logger.warning("HAProxy cannot be told yet", extra={"error": str(error)})
             return RETRY_S

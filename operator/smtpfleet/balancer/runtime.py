@@ -84,11 +84,13 @@ class Haproxy:
 
         Raises:
             ConfigurationRefusedError: the file is bad; the old worker stays.
-            RuntimeCallError: no master runs, or it does not answer.
+            RuntimeCallError: no master runs, or it does not answer, or ends before it has.
         """
         # A master that hangs is known by this after _CALL_S. Other than a worker, it closes only when it is told to.
         await _call(self.master, "show proc; quit")
         said = await _call(self.master, "reload", limit_s=_RELOAD_S)
+        if "Success=" not in said:
+            raise RuntimeCallError(f"HAProxy did not say whether it reloads: {' '.join(said.split())[:500]}")
         if "Success=1" not in said:
             raise ConfigurationRefusedError(
                 f"HAProxy did not load the configuration: {' '.join(said.split())[:500]}"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from smtpfleet.api.balancing import BalancingMethod
 from smtpfleet.api.routing import RoutingTable
-from smtpfleet.balancer.agent import GATHER_S, STALLED_S, Agent
+from smtpfleet.balancer.agent import GATHER_S, REFUSED_AGAIN_S, STALLED_S, Agent
 from smtpfleet.balancer.config import BACKEND, render
 from smtpfleet.balancer.files import Files
 from smtpfleet.balancer.metrics import registry
@@ -295,6 +295,24 @@ async def test_a_good_table_after_a_refused_one_is_taken(tmp_path: Path) -> None
         await stage.give(table(100, method=ROUND_ROBIN))
         await stage.give(table(50))
         assert (stage.agent.status().table_error, stage.agent.ready()) == ("", "")
+
+
+async def test_a_refused_table_is_tried_again_after_a_while_and_taken_if_the_reason_has_passed(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100))
+        stage.haproxy.failures = [ConfigurationRefusedError("no memory")] * 2
+        await stage.give(table(100, 100))
+        assert stage.haproxy.calls == ["reload"] * 2
+        await asyncio.sleep(REFUSED_AGAIN_S)
+        assert stage.haproxy.calls == ["reload"] * 3
+        assert (stage.files.read(), stage.agent.ready()) == (render(table(100)), "no memory")
+        await asyncio.sleep(REFUSED_AGAIN_S)
+        assert stage.haproxy.calls == ["reload"] * 4
+        assert (stage.files.read(), stage.agent.ready()) == (render(table(100, 100)), "")
+        await asyncio.sleep(2 * REFUSED_AGAIN_S)
+        assert stage.haproxy.calls == ["reload"] * 4
 
 
 async def test_status_lists_relays_and_not_their_copies(tmp_path: Path) -> None:

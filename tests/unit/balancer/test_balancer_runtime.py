@@ -83,6 +83,16 @@ async def test_a_reload_that_fails_is_a_refusal_of_the_configuration(tmp_path: P
             await haproxy(tmp_path).reload()
 
 
+@pytest.mark.parametrize("said", ["", "[NOTICE] Reloading\n"])
+async def test_a_master_that_ends_before_it_has_answered_has_refused_nothing(
+    tmp_path: Path, said: str
+) -> None:
+    async with answering(tmp_path / "master", lambda command: "" if command == HELLO else said):
+        with pytest.raises(RuntimeCallError, match="did not say") as caught:
+            await haproxy(tmp_path).reload()
+    assert not isinstance(caught.value, ConfigurationRefusedError)
+
+
 async def test_no_haproxy_is_an_error_that_can_be_tried_again(tmp_path: Path) -> None:
     with pytest.raises(RuntimeCallError, match="cannot be reached") as caught:
         await haproxy(tmp_path).servers()
