@@ -67,6 +67,8 @@ USERNAME_KEY: Final = "username"
 PASSWORD_KEY: Final = "password"  # noqa: S105 - a key, not a password
 AUTHORITIES_KEY: Final = "ca.crt"
 """Keys of a Secret for a next hop: those of the type kubernetes.io/basic-auth, and certificates."""
+SERVICE_ACCOUNT_DIRECTORY: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+"""Where a pod's token and the certificate of the API server are mounted."""
 
 QUEUE_VOLUME_DIRECTORY: Final = "/var/spool/smtpfleet"
 """Mount point of a relay's claim. Postfix's queue is its subdirectory ``postfix``; what the agent keeps
@@ -99,7 +101,7 @@ def relay_name(pool: str, number: int) -> str:
 
 
 def balancer_name(pool: str) -> str:
-    """Name of the balancers' Deployment, budget and network policy."""
+    """Name of the balancers' Deployment, budget, network policy, ServiceAccount, Role and RoleBinding."""
     return f"{pool}-balancer"
 
 
@@ -109,7 +111,7 @@ def relays_name(pool: str) -> str:
 
 
 def agent_name(pool: str) -> str:
-    """Name of the agents' ServiceAccount, Role and RoleBinding."""
+    """Name of the ServiceAccount, Role and RoleBinding of relays, whose agents read Secrets."""
     return f"{pool}-agent"
 
 

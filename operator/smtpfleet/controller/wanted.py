@@ -67,9 +67,7 @@ def wanted(pool: Pool, plan: Plan, live: Live, made: Made = _NOTHING) -> tuple[W
 
 
 def _objects(pool: Pool, plan: Plan, live: Live, made: Made) -> Iterator[Wanted]:
-    yield Wanted(access.service_account(pool))
-    yield Wanted(access.role(pool))
-    yield Wanted(access.role_binding(pool))
+    yield from map(Wanted, (*access.relay_access(pool), *access.balancer_access(pool)))
     yield Wanted(policies.relay_policy(pool))
     yield Wanted(policies.balancer_policy(pool))
     yield Wanted(budgets.relay_budget(pool))

@@ -16,7 +16,9 @@ from typing import Any, Final
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+from smtpfleet.api.names import SERVICE_ACCOUNT_DIRECTORY
+
+SERVICE_ACCOUNT: Final = Path(SERVICE_ACCOUNT_DIRECTORY)
 WATCH_S: Final = 60
 """How long one watch lasts."""
 _KEEPALIVE: Final = {socket.TCP_KEEPIDLE: 10, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 2}

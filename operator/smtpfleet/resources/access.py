@@ -1,4 +1,8 @@
-"""The identity of a pool's pods: they may read their routing table, the Secrets the pool names, and nothing else."""
+"""The identities of a pool's pods: what their agents may read at the API server, and nothing else.
+
+Relays read the routing table and the Secrets that the pool names. Balancers, which face the clients, read the routing
+table alone.
+"""
 
 from smtpfleet.api import names
 from smtpfleet.api.secret_names import secret_names
@@ -6,28 +10,49 @@ from smtpfleet.resources.marks import metadata
 from smtpfleet.resources.pool import Object, Pool
 
 
-def service_account(pool: Pool) -> Object:
-    """The account of relays and balancers."""
-    return {
+def relay_access(pool: Pool) -> tuple[Object, ...]:
+    """Account, role and binding of relays.
+
+    They read the routing table, exactly the Secrets of the spec, and the one by which relays know each other.
+    """
+    secrets = (*secret_names(pool.name, pool.spec, pool.senders), names.hand_off_name(pool.name))
+    rules = [_routing(pool), _reading("secrets", *sorted(secrets))]
+    return _access(pool, names.agent_name(pool.name), names.COMPONENT_RELAY, rules)
+
+
+def balancer_access(pool: Pool) -> tuple[Object, ...]:
+    """Account, role and binding of balancers, which read the routing table."""
+    return _access(pool, names.balancer_name(pool.name), names.COMPONENT_BALANCER, [_routing(pool)])
+
+
+def _access(pool: Pool, name: str, component: str, rules: list[Object]) -> tuple[Object, ...]:
+    """An account, a role of its name, and the account's right to that role."""
+    group = "rbac.authorization.k8s.io"
+    account = {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
-        "metadata": metadata(pool, names.agent_name(pool.name)),
+        "metadata": metadata(pool, name, component=component),
         # Pods ask for the token themselves: nothing else that runs under this account gets one by accident.
         "automountServiceAccountToken": False,
     }
-
-
-def role(pool: Pool) -> Object:
-    """Reading the routing table, exactly the Secrets of the spec, and the one by which relays know each other."""
-    rules = [_reading("configmaps", names.routing_name(pool.name))]
-    secrets = (*secret_names(pool.name, pool.spec, pool.senders), names.hand_off_name(pool.name))
-    rules.append(_reading("secrets", *sorted(secrets)))
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
+    role = {
+        "apiVersion": f"{group}/v1",
         "kind": "Role",
-        "metadata": metadata(pool, names.agent_name(pool.name)),
+        "metadata": metadata(pool, name, component=component),
         "rules": rules,
     }
+    binding = {
+        "apiVersion": f"{group}/v1",
+        "kind": "RoleBinding",
+        "metadata": metadata(pool, name, component=component),
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": pool.namespace}],
+    }
+    return account, role, binding
+
+
+def _routing(pool: Pool) -> Object:
+    return _reading("configmaps", names.routing_name(pool.name))
 
 
 def _reading(resource: str, *only: str) -> Object:
@@ -37,16 +62,4 @@ def _reading(resource: str, *only: str) -> Object:
         "resources": [resource],
         "resourceNames": list(only),
         "verbs": ["get", "list", "watch"],
-    }
-
-
-def role_binding(pool: Pool) -> Object:
-    """The account's right to that role."""
-    name = names.agent_name(pool.name)
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": metadata(pool, name),
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": pool.namespace}],
     }

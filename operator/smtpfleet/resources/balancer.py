@@ -1,7 +1,8 @@
 """The balancers: a Deployment of two HAProxys with their agent beside them.
 
 Guarantees: the pods are admitted by Pod Security "restricted"; HAProxy starts from a configuration that an
-init container has rendered from the mounted routing table, so it needs neither its agent nor the API server.
+init container has rendered from the mounted routing table, so it needs neither its agent nor the API server, and has
+no token for it.
 """
 
 from typing import Any, Final
@@ -16,6 +17,8 @@ from smtpfleet.resources.pods import (
     memory_volume,
     routing_mount,
     routing_volume,
+    token_mount,
+    token_volume,
 )
 from smtpfleet.resources.pool import Object, Pool
 
@@ -51,8 +54,9 @@ def balancer_deployment(pool: Pool) -> Object:
 
 def _pod(pool: Pool) -> dict[str, Any]:
     return {
-        "serviceAccountName": names.agent_name(pool.name),
-        "automountServiceAccountToken": True,
+        "serviceAccountName": names.balancer_name(pool.name),
+        # Not in the containers that face the clients: the agent mounts it.
+        "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE_S,
         "securityContext": {
@@ -63,7 +67,7 @@ def _pod(pool: Pool) -> dict[str, Any]:
         },
         "initContainers": [_render(pool)],
         "containers": [*(_haproxy(pool, name) for name in names.HAPROXY_HEALTH_PORTS), _agent(pool)],
-        "volumes": [memory_volume(_RUN), routing_volume(pool)],
+        "volumes": [memory_volume(_RUN), routing_volume(pool), token_volume()],
     } | spread(pool, component=names.COMPONENT_BALANCER)
 
 
@@ -75,7 +79,9 @@ def _render(pool: Pool) -> dict[str, Any]:
 
 def _agent(pool: Pool) -> dict[str, Any]:
     # No readiness and no startup probe: whether the agent is well says nothing about the traffic.
-    return _agent_container(pool, "agent", "run") | {
+    container = _agent_container(pool, "agent", "run")
+    return container | {
+        "volumeMounts": [*container["volumeMounts"], token_mount()],
         "ports": [{"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"}],
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
         "livenessProbe": http_probe("/healthz", names.HTTP_PORT, period_s=10, failures=6)

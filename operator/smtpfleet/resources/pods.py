@@ -8,6 +8,7 @@ from smtpfleet.resources.pool import Pool
 _FROM_POD = {"POD_NAMESPACE": "metadata.namespace", "POD_NAME": "metadata.name"}
 _MORE_FROM_POD = {"POD_IP": "status.podIP", "NODE_NAME": "spec.nodeName"}
 ROUTING_VOLUME = "routing"
+_ACCESS_VOLUME = "api-access"
 
 
 def environment(pool: Pool, *, extra: dict[str, str] | None = None) -> list[dict[str, Any]]:
@@ -30,6 +31,30 @@ def routing_volume(pool: Pool) -> dict[str, Any]:
 def routing_mount() -> dict[str, Any]:
     """Where agents look for it."""
     return {"name": ROUTING_VOLUME, "mountPath": names.ROUTING_DIRECTORY, "readOnly": True}
+
+
+def token_volume() -> dict[str, Any]:
+    """What the API server would mount into every container of the pod, as a volume for those that are to have it.
+
+    All defaults are written out: sources are compared as a whole (:mod:`smtpfleet.resources.drift`).
+    """
+    token = {"path": "token", "expirationSeconds": 3607}
+    certificate = {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    namespace = {
+        "path": "namespace",
+        "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"},
+    }
+    sources = [
+        {"serviceAccountToken": token},
+        {"configMap": certificate},
+        {"downwardAPI": {"items": [namespace]}},
+    ]
+    return {"name": _ACCESS_VOLUME, "projected": {"sources": sources}}
+
+
+def token_mount() -> dict[str, Any]:
+    """Where agents look for it."""
+    return {"name": _ACCESS_VOLUME, "mountPath": names.SERVICE_ACCOUNT_DIRECTORY, "readOnly": True}
 
 
 def http_probe(path: str, port: int, *, period_s: int, failures: int, timeout_s: int = 5) -> dict[str, Any]:

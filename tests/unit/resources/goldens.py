@@ -50,10 +50,13 @@ PLACED: Final = {
 }
 OBJECTS: Final[dict[str, Callable[[], Object]]] = {
     "login-secret": lambda: login.login_secret(pool(), Login("p" * 43, "a certificate\n")),
-    "service-account": lambda: access.service_account(pool()),
-    "role": lambda: access.role(pool()),
-    "role-senders": lambda: access.role(replace(pool(), senders=("news",))),
-    "role-binding": lambda: access.role_binding(pool()),
+    "relay-service-account": lambda: access.relay_access(pool())[0],
+    "relay-role": lambda: access.relay_access(pool())[1],
+    "relay-role-senders": lambda: access.relay_access(replace(pool(), senders=("news",)))[1],
+    "relay-role-binding": lambda: access.relay_access(pool())[2],
+    "balancer-service-account": lambda: access.balancer_access(pool())[0],
+    "balancer-role": lambda: access.balancer_access(pool())[1],
+    "balancer-role-binding": lambda: access.balancer_access(pool())[2],
     "routing-config-map": lambda: routing.routing_config_map(pool(), table(pool())),
     "relay-deployment": lambda: relay.relay_deployment(pool(), "outbound-relay-0", ephemeral=False),
     "relay-deployment-ephemeral": lambda: relay.relay_deployment(pool(), "outbound-relay-0", ephemeral=True),

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from smtpfleet.api import names
+from smtpfleet.feed.access import SERVICE_ACCOUNT
 from smtpfleet.resources import access, balancer, certificate, policies, relay
 from smtpfleet.resources.marks import is_ours, is_predecessors
 from smtpfleet.resources.pool import Object
@@ -149,16 +150,45 @@ def test_an_owner_that_does_not_control_does_not_count() -> None:
     assert not is_ours("outbound", "uid", thing)
 
 
-def test_the_agents_may_read_exactly_the_secrets_that_the_spec_names() -> None:
+def test_relays_may_read_exactly_the_secrets_that_the_spec_names() -> None:
     def names_of(**tls: str) -> list[str]:
         submission = {"trustedNetworks": ["10.0.0.0/8"], "tls": tls}
-        rules = access.role(pool(submission=submission))["rules"]
+        rules = access.relay_access(pool(submission=submission))[1]["rules"]
         return [name for rule in rules if rule["resources"] == ["secrets"] for name in rule["resourceNames"]]
 
     own = "outbound-hand-off"
     assert names_of() == [own, "outbound-tls"]
     assert names_of(secretName="of-cert-manager") == ["of-cert-manager", own]
     assert names_of(mode="None", secretName="of-cert-manager") == [own]
+
+
+def test_balancers_may_read_the_routing_table_and_no_secret_whatever_the_spec_names() -> None:
+    submission = {"trustedNetworks": ["10.0.0.0/8"], "tls": {"secretName": "of-cert-manager"}}
+    account, role, binding = access.balancer_access(replace(pool(submission=submission), senders=("news",)))
+    rule = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["outbound-routing"]}
+    assert role["rules"] == [rule | {"verbs": ["get", "list", "watch"]}]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert [subject["name"] for subject in binding["subjects"]] == [account["metadata"]["name"]]
+    spec = balancer.balancer_deployment(pool())["spec"]["template"]["spec"]
+    assert spec["serviceAccountName"] == account["metadata"]["name"]
+
+
+def test_only_the_agent_of_a_balancer_has_a_token() -> None:
+    deployment = balancer.balancer_deployment(pool())
+    spec = deployment["spec"]["template"]["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    (volume,) = (volume["name"] for volume in spec["volumes"] if "projected" in volume)
+    mounts = {
+        (container["name"], mount["mountPath"])
+        for container in _containers(deployment)
+        for mount in container["volumeMounts"]
+        if mount["name"] == volume
+    }
+    assert mounts == {("agent", str(SERVICE_ACCOUNT))}
+
+
+def test_nothing_runs_beside_a_relays_agent_for_its_token_is_in_every_container_of_the_pod() -> None:
+    assert [container["name"] for container in _containers(OBJECTS["relay-deployment"]())] == ["relay"]
 
 
 @pytest.mark.parametrize(("mode", "ports"), [("None", [25, 587]), ("Optional", [25, 587, 465])])

@@ -52,6 +52,18 @@ def test_what_the_server_fills_in_is_no_drift() -> None:
     assert drift(DEPLOYMENT, live) is Drift.NONE
 
 
+def test_what_the_server_fills_in_of_a_token_volume_is_no_drift() -> None:
+    balancers = OBJECTS["balancer-deployment"]()
+    live = _live(balancers)
+    volumes = live["spec"]["template"]["spec"]["volumes"]
+    (projected,) = (volume["projected"] for volume in volumes if "projected" in volume)
+    projected["defaultMode"] = 420
+    token, _, pod = projected["sources"]
+    token["serviceAccountToken"].setdefault("expirationSeconds", 3600)
+    pod["downwardAPI"]["items"][0]["fieldRef"].setdefault("apiVersion", "v1")
+    assert drift(balancers, live) is Drift.NONE
+
+
 def test_foreign_labels_annotations_and_sidecars_are_no_drift() -> None:
     live = _live(DEPLOYMENT)
     live["metadata"]["labels"]["team"] = "post"
