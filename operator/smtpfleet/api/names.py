@@ -67,6 +67,7 @@ USERNAME_KEY: Final = "username"
 PASSWORD_KEY: Final = "password"  # noqa: S105 - a key, not a password
 AUTHORITIES_KEY: Final = "ca.crt"
 """Keys of a Secret for a next hop: those of the type kubernetes.io/basic-auth, and certificates."""
+
 SERVICE_ACCOUNT_DIRECTORY: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Where a pod's token and the certificate of the API server are mounted."""
 
