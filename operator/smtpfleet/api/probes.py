@@ -98,6 +98,10 @@ class ProbeResult:
         """Whether the relay itself said no. A 421 says that it closes the connection: it may have waited too long."""
         return self.trouble is ProbeTrouble.REFUSED and self.code != CLOSING
 
+    def expired(self, now: datetime) -> bool:
+        """Whether the relay showed a certificate that is valid no more."""
+        return self.not_after is not None and self.not_after <= now
+
 
 @dataclass(frozen=True, slots=True)
 class CanaryReport:

@@ -91,10 +91,10 @@ def _failed(seen: Seen) -> Finding | None:
 
 def _certificate_expired(seen: Seen) -> Finding | None:
     """Clients that verify refuse it, so a sibling with a good one is better."""
-    end = seen.result.not_after
-    if end is None or end > seen.now:
+    if not seen.result.expired(seen.now):
         return None
-    return Finding(Reason.CERTIFICATE_EXPIRED, f"serves a certificate that expired, {end:%Y-%m-%d}", FATAL)
+    message = f"serves a certificate that expired, {seen.result.not_after:%Y-%m-%d}"
+    return Finding(Reason.CERTIFICATE_EXPIRED, message, FATAL)
 
 
 def _slow(seen: Seen) -> Finding | None:

@@ -13,6 +13,7 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
 from smtpfleet.api.names import PoolKey
@@ -101,6 +102,7 @@ class Prober:
         told: is called after each probe that counts (with its result) or does not (None).
         clock: seconds that only ever grow.
         jitter: gives numbers from 0 to 1.
+        now: the time of day.
     """
 
     def __init__(
@@ -111,8 +113,9 @@ class Prober:
         told: Callable[[PoolKey, str, ProbeResult | None], None],
         clock: Callable[[], float],
         jitter: Callable[[], float],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._probe, self._told, self._clock, self._jitter = probe, told, clock, jitter
+        self._probe, self._told, self._clock, self._jitter, self._now = probe, told, clock, jitter, now
         self._canaries = canaries
         self._pools: dict[PoolKey, _Pool] = {}
         self._turns, self._slots = Turns(BEGINNING), asyncio.Semaphore(AT_ONCE)
@@ -196,7 +199,8 @@ class Prober:
             ended = self._clock()
         if result is not None and result.ok:
             watched.passed = began
-        spoilt = result is not None and self._lateness_s() - late_s > STALL_S and _is_doubtful(result)
+        late = self._lateness_s() - late_s > STALL_S
+        spoilt = result is not None and late and _is_doubtful(result, self._now())
         counts = result is not None and not spoilt
         if counts and result is not None:
             watched.results.append(Timed(result, began, ended))
@@ -229,11 +233,11 @@ def _is_uncertain(pace: Pace, watched: _Watched) -> bool:
     return 0 < _failed_in_a_row(watched.results) < pace.certain
 
 
-def _is_doubtful(result: ProbeResult) -> bool:
+def _is_doubtful(result: ProbeResult, now: datetime) -> bool:
     """Whether what looks bad may only be this process's own delay. What a relay says by itself is not: however late it
-    is read, the relay refused.
+    is read, the relay refused, or showed a certificate that has expired.
     """
-    return not result.refused and (not result.ok or result.took_s > STALL_S)
+    return not result.refused and not result.expired(now) and (not result.ok or result.took_s > STALL_S)
 
 
 def _failed_in_a_row(results: Iterable[Timed]) -> int:

@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -332,6 +333,17 @@ async def test_what_a_relay_says_counts_however_late_it_is_read() -> None:
     async with late(fleet, 0.9):
         assert [timed.result for timed in fleet.prober.results(KEY, "r0")] == [BAD]
         assert fleet.prober.results(KEY, "r1") == ()  # it would wait no longer, and perhaps for us
+
+
+@pytest.mark.looptime
+async def test_a_certificate_that_has_expired_counts_however_long_it_took_to_be_seen() -> None:
+    fleet, long = Fleet(), {ProbeStage.BANNER: 1.9}
+    yesterday, tomorrow = (datetime.now(UTC) + timedelta(days=days) for days in (-1, 1))
+    expired = ProbeResult(ProbeStage.QUIT, latency_s=long, not_after=yesterday)
+    fleet.says = {"r0": expired, "r1": ProbeResult(ProbeStage.QUIT, latency_s=long, not_after=tomorrow)}
+    async with late(fleet, 0.9):
+        assert [timed.result for timed in fleet.prober.results(KEY, "r0")] == [expired]
+        assert fleet.prober.results(KEY, "r1") == ()
 
 
 @pytest.mark.looptime
