@@ -6,11 +6,11 @@ not, no timeout runs, and neither the client's leaving nor ``shutdown session`` 
 6365eb85e of April 2025, in 3.2, changes what leads to it; 3.0.11 lacks it.) So sessions are closed a little
 later, when every connection that was on its way has either been made or has failed over to another relay.
 
-One failed check takes a relay out of the rotation; its sessions are closed only if no check passed until
-the script's delay was over. It waits longer while the relay's agent answers, and while more relays look down than up:
-that is rather a machine too busy to check than a relay, or a fleet, that hangs, and sessions that still work would be
-cut. A process that has just begun has asked no agent yet, and takes every relay to be up that it has not checked:
-neither speaks against a relay.
+One failed check takes a relay out of the rotation; its sessions are closed only if no check passed until the
+script's delay was over. It waits longer while the relay's agent answers (or was not asked yet, by a process that has
+just begun), and begins to wait anew while another relay has just begun to greet late, too: that is rather a machine too
+busy to check than a relay that hangs, and sessions that still work would be cut. A node that is away is none: its
+relays cannot even be connected to.
 
 A process that a reload replaced checks nothing any more, and what its last check said stays so for ever. There the
 script asks the relay itself, before it closes the sessions that such a process still has.
@@ -30,6 +30,8 @@ CLOSE_AFTER_MS: Final = CHECK_AGAIN_MS + CHECK_TIMEOUT_MS
 PANIC_MS: Final = 2000
 """How much longer sessions are kept while other signs speak against a relay that hangs."""
 _LOOK_MS: Final = 100
+_JUST_S: Final = 2
+"""A relay that has been down for longer tells nothing of the machine now."""
 
 SCRIPT: Final = f"""\
 -- Closes the sessions of a server that was marked down and stays so.
@@ -42,17 +44,16 @@ local function status(server)
   return said(server, "status")
 end
 
-local function more_down_than_up(proxy)
-  local down, up = 0, 0
-  for _, server in pairs(core.backends[proxy].servers) do
-    local now = status(server)
-    if now:find("^DOWN") then
-      down = down + 1
-    elseif now:find("^UP") and not said(server, "check_status"):find("INI") then
-      up = up + 1
-    end
+local function greets_late(server)
+  local late = status(server):find("^DOWN") and said(server, "check_status"):find("L7TOUT")
+  return late and (tonumber(said(server, "lastchg")) or 0) <= {_JUST_S}
+end
+
+local function another_greets_late(proxy, name)
+  for other, server in pairs(core.backends[proxy].servers) do
+    if other ~= name and greets_late(server) then return true end
   end
-  return down > up
+  return false
 end
 
 local function replaced()
@@ -77,13 +78,13 @@ core.event_sub({{"SERVER_DOWN"}}, function(event, data)
   local server = data.reference
   if server == nil then return end
   core.register_task(function()
-    core.msleep({CLOSE_AFTER_MS})
-    local waited = 0
+    local waited, alone = 0, 0
     -- A server that has passed a check again is "DOWN 1/2".
-    while waited < {PANIC_MS} and status(server) == "DOWN"
-        and (agent_may_answer(server) or more_down_than_up(data.proxy_name)) do
+    while status(server) == "DOWN" and waited < {CLOSE_AFTER_MS + PANIC_MS} do
       core.msleep({_LOOK_MS})
       waited = waited + {_LOOK_MS}
+      alone = another_greets_late(data.proxy_name, data.name) and 0 or alone + {_LOOK_MS}
+      if alone >= {CLOSE_AFTER_MS} and not agent_may_answer(server) then break end
     end
     if status(server) == "DOWN" and not (replaced() and greets(server)) then
       server:shut_sess()
