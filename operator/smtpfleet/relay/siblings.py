@@ -1,11 +1,13 @@
 """This relay among its siblings: what it gives them, and whether it takes from them.
 
 Guarantees: a relay that gives never takes, for one that drains has no listener; it takes only while the newest table
-names it; mail goes to siblings only while their certificate is there.
+names it, and for a while after; mail goes to siblings only while their certificate is there.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 from smtpfleet.api.agent_status import HandOffStage, HandOffStatus, QueueCounts
 from smtpfleet.api.routing import RouteState, RoutingTable, SubmissionTls
@@ -15,6 +17,11 @@ from smtpfleet.relay.handoff import NONE, Sight, step
 from smtpfleet.relay.handoffconf import Identity, client
 from smtpfleet.relay.keystore import Keystore
 from smtpfleet.relay.ways import Ways
+
+LINGER_S: Final = 600.0
+"""So long the port for siblings stays open after it was last needed. To close it is a reload of Postfix, at which a
+relay greets late for a moment, and a pool that has changed its size often does so again.
+"""
 
 
 class Siblings:
@@ -33,7 +40,8 @@ class Siblings:
         self._relay, self._keystore, self._outcomes, self._clock = relay, keystore, outcomes, clock
         self._identity: Identity | None = None
         self._addresses: tuple[str, ...] = ()
-        self._gives = self._takes = False
+        self._gives = False
+        self._open_until_s = -math.inf
         self._state = NONE
 
     def update(self, table: RoutingTable | None) -> None:
@@ -48,7 +56,10 @@ class Siblings:
             self._identity = Identity(current.file, current.fingerprint)
         route = table.relay(self._relay)
         self._gives = route is not None and route.hand_off and route.state is RouteState.DRAINING
-        self._takes = self._relay in table.hand_off.takers and not self._gives
+        if route is None or route.state is not RouteState.SERVING:
+            self._open_until_s = -math.inf
+        elif self._relay in table.hand_off.takers and self._keystore.current:
+            self._open_until_s = self._clock() + LINGER_S
         self._addresses = tuple(
             relay.address
             for relay in table.relays
@@ -83,7 +94,7 @@ class Siblings:
     @property
     def door(self) -> Identity | None:
         """By which certificate siblings are let in; None: nobody is."""
-        return self._identity if self._takes and self._keystore.current else None
+        return self._identity if self._clock() < self._open_until_s else None
 
     def status(self) -> HandOffStatus | None:
         """What ``/status`` says of it."""

@@ -11,7 +11,7 @@ from smtpfleet.relay.handedover import HandedOver
 from smtpfleet.relay.handoff import CHANCE_S
 from smtpfleet.relay.handoffconf import SERVICE
 from smtpfleet.relay.keystore import Keystore
-from smtpfleet.relay.siblings import Siblings
+from smtpfleet.relay.siblings import LINGER_S, Siblings
 from smtpfleet.relay.ways import BY_MX_ALONE
 from tests.unit.relay.goldens import table
 from tests.unit.relay.known import Known
@@ -116,7 +116,7 @@ def test_without_the_certificate_nothing_is_given_or_taken(tmp_path: Path) -> No
     assert (giver.given_to, taker.siblings.door) == ((), None)
 
 
-def test_a_taker_has_a_door_while_somebody_leaves(tmp_path: Path) -> None:
+def test_a_taker_has_a_door_while_somebody_leaves_and_for_a_while_after(tmp_path: Path) -> None:
     stand = Stand(tmp_path, TAKER)
     stand.look(table())
     assert stand.siblings.door is None
@@ -126,8 +126,19 @@ def test_a_taker_has_a_door_while_somebody_leaves(tmp_path: Path) -> None:
     assert door is not None
     assert door.chain.exists()
     stand.look(_table(OTHER), closed=False)
-    assert stand.siblings.door is None
+    stand.look(_table(), closed=False, after_s=LINGER_S - 1)
+    assert stand.siblings.door == door
     assert stand.given_to == ()
+    stand.look(_table(), closed=False, after_s=1)
+    assert stand.siblings.door is None
+
+
+def test_a_taker_that_drains_closes_its_door_at_once(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, TAKER)
+    stand.look(_table(TAKER), closed=False)
+    assert stand.siblings.door is not None
+    stand.look(_table(OTHER, giver=TAKER), closed=False)
+    assert stand.siblings.door is None
 
 
 def test_both_show_the_same_certificate(tmp_path: Path) -> None:
