@@ -24,7 +24,7 @@ from smtpfleet.relay.leftovers import Leftovers
 from smtpfleet.relay.nexthop import BY_MX, Credentials, NextHop, Service, next_hop, service
 from smtpfleet.relay.refusals import Refusals
 from smtpfleet.relay.routemaps import recipient_map, sender_map
-from smtpfleet.relay.share import share
+from smtpfleet.relay.share import HeldShare
 from smtpfleet.relay.ways import Ways
 
 logger = logging.getLogger(__name__)
@@ -81,6 +81,7 @@ class Outbound:
         self._refusals, self._clock = refusals, clock
         self._memory, self._leftovers = _Memory(), Leftovers(clock)
         self._wanted: tuple[NextHop, ...] | None = None
+        self._connections = HeldShare(clock)
 
     @property
     def settled(self) -> bool:
@@ -103,7 +104,11 @@ class Outbound:
             recipients=self._map(recipient_map(delivery.routes, self._route_target)),
             senders=self._map(sender_map(delivery.routes, self._route_target)),
             services=self._services(self._wanted),
-            connections=self._share(table),
+            connections=self._connections.of(
+                delivery.max_connections_per_destination,
+                [relay.name for relay in table.relays],
+                self._relay,
+            ),
             waiting=any(known.good is None for known in self._known())
             or any(route.waits for route in delivery.routes),
         )
@@ -118,10 +123,6 @@ class Outbound:
 
     def _known(self) -> Iterable[_Known]:
         return (self._memory.hops[hop] for hop in self._wanted or () if hop.secret)
-
-    def _share(self, table: RoutingTable) -> int:
-        limit = table.delivery.max_connections_per_destination
-        return share(limit, [relay.name for relay in table.relays], self._relay) if limit else 0
 
     def _route_target(self, route: DomainRoute) -> str:
         return f"retry:4.3.5 {route.waits}" if route.waits else self._target(next_hop(route))
