@@ -314,6 +314,8 @@ class RelayStatus(_StatusModel):
     """None: this relay serves no TLS, because the mode is None or its agent is older."""
     users: UsersStatus | None = None
     """None: this relay has no users, because the spec names none or its agent is older."""
+    probe_login: bool = False
+    """Whether the operator's probes can log in: their Secret has been read."""
     delivery: DeliveryStatus | None = None
     """None: it has no routing table yet, or its agent is older."""
     signing: SigningStatus | None = None

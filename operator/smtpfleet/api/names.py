@@ -150,6 +150,16 @@ def login_user(pool: str) -> str:
     return f"pool;{pool}"
 
 
+def probe_login_name(pool: str) -> str:
+    """Name of the Secret with the login of the operator's probes."""
+    return f"{pool}-probe"
+
+
+def probe_user(pool: str) -> str:
+    """The user's name in it. No user of a Secret can have a semicolon in his."""
+    return f"probe;{pool}"
+
+
 def endpoint(pool: str, namespace: str) -> str:
     """Where clients of the pool submit mail: ``host:port``."""
     return f"{pool}.{namespace}.svc:{SERVICE_SUBMISSION_PORT}"

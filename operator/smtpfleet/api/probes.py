@@ -36,6 +36,7 @@ class ProbeStage(StrEnum):
     BANNER = "banner"
     EHLO = "ehlo"
     STARTTLS = "starttls"
+    AUTH = "auth"
     MAIL = "mail"
     RCPT = "rcpt"
     RSET = "rset"

@@ -127,6 +127,7 @@ class Reason(StrEnum):
     BANNER_FAILED = "BannerFailed"
     EHLO_FAILED = "EhloFailed"
     START_TLS_FAILED = "StartTlsFailed"
+    AUTH_FAILED = "AuthFailed"
     SENDER_REFUSED = "SenderRefused"
     RECIPIENT_REFUSED = "RecipientRefused"
     RESET_FAILED = "ResetFailed"

@@ -104,6 +104,8 @@ class SubmissionTable(_TableModel):
     """A second, through one HAProxy. 0, or a table without it: no limit."""
     pools: tuple[PoolName, ...] = ()
     """Pools of the namespace whose routes lead here: each may log in."""
+    probe_secret_name: SecretName = ""
+    """The Secret with the login of the operator's probes. Empty: they do not log in."""
 
 
 class BackupRoute(Backup):

@@ -4,7 +4,13 @@ from collections.abc import Collection
 
 from smtpfleet.api.delivery import Delivery
 from smtpfleet.api.dkim import DkimKey
-from smtpfleet.api.names import certificate_name, dkim_key_name, hand_off_name, login_name
+from smtpfleet.api.names import (
+    certificate_name,
+    dkim_key_name,
+    hand_off_name,
+    login_name,
+    probe_login_name,
+)
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.submission import TlsMode
 
@@ -33,6 +39,13 @@ def login_secret(pool: str, delivery: Delivery) -> str:
     return login_name(pool) if any(route.pool for route in delivery.routes) else ""
 
 
+def probe_secret(pool: str, spec: SmtpPoolSpec) -> str:
+    """The Secret with the login of probes; empty: there are no users, or no TLS under which to log in."""
+    submission = spec.submission
+    users = submission.authentication.secret_name and submission.tls.mode is not TlsMode.NONE
+    return probe_login_name(pool) if users else ""
+
+
 def secret_names(pool: str, spec: SmtpPoolSpec, senders: Collection[str] = ()) -> tuple[str, ...]:
     """Names of the Secrets, in the pool's namespace, that the spec mentions or implies: sorted, each once.
 
@@ -47,6 +60,7 @@ def secret_names(pool: str, spec: SmtpPoolSpec, senders: Collection[str] = ()) -
         *delivery_secrets(spec.delivery),
         *(signing_secret(pool, key) for key in spec.dkim),
         login_secret(pool, spec.delivery),
+        probe_secret(pool, spec),
         *map(login_name, senders),
     }
     return tuple(sorted(named - {""}))
@@ -59,5 +73,6 @@ def made_secrets(pool: str, spec: SmtpPoolSpec) -> tuple[str, ...]:
         hand_off_name(pool),
         *(signing_secret(pool, key) for key in spec.dkim if not key.secret_name),
         login_secret(pool, spec.delivery),
+        probe_secret(pool, spec),
     }
     return tuple(sorted(named - {""}))

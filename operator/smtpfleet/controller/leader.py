@@ -90,7 +90,7 @@ class Leader:
 
     def _probes(self, agents: Agents) -> Probes:
         async def probe_relay(target: Target, profile: Profile, canary: bytes) -> ProbeResult:
-            return await probe(target.address, profile, canary, clock=self._clock)
+            return await probe(target.address, profile.of(target.relay), canary, clock=self._clock)
 
         return Probes(
             probe_relay,

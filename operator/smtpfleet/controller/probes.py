@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from smtpfleet.api.names import PoolKey
+from smtpfleet.api.names import PoolKey, probe_user
 from smtpfleet.api.pool import SmtpPoolSpec
 from smtpfleet.api.probes import ProbeResult, probe_client
 from smtpfleet.api.reasons import Reason
@@ -21,7 +21,7 @@ from smtpfleet.domain.facts import AgentReport, Pool, ProbeReport, Relay, Wish
 from smtpfleet.domain.findings import SLOW_S, of_result
 from smtpfleet.domain.scaling import marked_before
 from smtpfleet.probing.canaries import Canaries, Heard
-from smtpfleet.probing.dialogue import Profile
+from smtpfleet.probing.dialogue import Credentials, Profile
 from smtpfleet.probing.prober import Pace, Probe, Prober, Target
 
 GATHER_S: Final = 2.0
@@ -71,13 +71,16 @@ class Probes:
         """Watch over the probes until cancelled; ends them all."""
         await self._prober.run()
 
-    def look(self, key: PoolKey, seen: Pool) -> Pool:
-        """Set which relays are probed by what is seen of their pool, and add what is known of them."""
+    def look(self, key: PoolKey, seen: Pool, password: str = "") -> Pool:
+        """Set which relays are probed by what is seen of their pool, and add what is known of them.
+
+        ``password``: of the probes' user; empty: there is none.
+        """
         spec = seen.spec
         self._certain[key] = max(spec.health.unhealthy_threshold, spec.health.healthy_threshold)
         late_s = self._late_s[key] = passive.late_s(spec.health)
         self._canaries.follow(key, passive.canary_interval_s(spec), late_s=late_s)
-        self._prober.follow(key, targets(seen), profile(spec), pace(spec))
+        self._prober.follow(key, targets(seen), profile(seen, password), pace(spec))
         relays = tuple(
             replace(
                 relay,
@@ -166,13 +169,17 @@ def _leaves(relay: Relay) -> bool:
     return relay.wish is Wish.DRAIN or relay.doomed
 
 
-def profile(spec: SmtpPoolSpec) -> Profile:
-    """How the relays of a pool are probed."""
+def profile(seen: Pool, password: str) -> Profile:
+    """How the relays of a pool are probed. They log in where an agent has said that it knows their user."""
+    spec = seen.spec
     trusted = spec.submission.trusted_networks
+    knowing = {relay.name for relay in seen.relays if relay.agent and relay.agent.status.probe_login}
     return Profile(
         timeout_s=duration_seconds(spec.health.timeout),
         clients=(probe_client(trusted, 4), probe_client(trusted, 6)),
         tls=spec.submission.tls.mode is not TlsMode.NONE,
+        login=Credentials(probe_user(seen.name), password) if password else None,
+        knows=frozenset(knowing) if password else frozenset(),
     )
 
 

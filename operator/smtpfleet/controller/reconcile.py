@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from smtpfleet.api import names
 from smtpfleet.api.names import PoolKey
 from smtpfleet.api.pool import DeletionPolicy, SmtpPoolSpec
-from smtpfleet.api.secret_names import certificate_secret, login_secret, made_secrets
+from smtpfleet.api.secret_names import certificate_secret, login_secret, made_secrets, probe_secret
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.cluster.client import Cluster
 from smtpfleet.cluster.errors import ClusterError
@@ -149,7 +149,8 @@ class Reconciler:
             on_backups=self._agents.on_backups(key),
             neighbours=await self._neighbours(key, spec),
         )
-        seen = self._probes.look(key, dataclasses.replace(known, seen_at=self._now()))
+        password = stored_password(_secret(children, probe_secret(key[1], spec)))
+        seen = self._probes.look(key, dataclasses.replace(known, seen_at=self._now()), password or "")
         pool = dataclasses.replace(pool, senders=sending_pools(seen))
         planned = plan(seen)
         outcome = Outcome()
@@ -209,7 +210,13 @@ class Reconciler:
             pair=self._own_pair(pool, live),
             hand_off=self._pair(live, names.hand_off_name(pool.name), siblings_names(pool)),
             keys=keys,
-            login=_own_login(pool, live, certificates(seen.neighbours)),
+            login=_login(
+                live,
+                login_secret(pool.name, pool.spec.delivery),
+                names.login_user(pool.name),
+                certificates(seen.neighbours),
+            ),
+            probe=_login(live, probe_secret(pool.name, pool.spec), names.probe_user(pool.name)),
         )
         await carrier.bring_about(wanted(pool, planned, live, made))
         await carrier.remove(planned.removal, planned.remnants)
@@ -326,13 +333,16 @@ class Reconciler:
         return Done(forget=True)
 
 
-def _own_login(pool: Pool, live: Live, authorities: str) -> Login | None:
-    """The pool's login at other pools, its password kept while it can be read; None if no route leads to one."""
-    own = login_secret(pool.name, pool.spec.delivery)
-    if not own:
+def _login(live: Live, secret: str, user: str, authorities: str = "") -> Login | None:
+    """The login of a Secret, its password kept while it can be read; None if no such Secret is to be."""
+    if not secret:
         return None
-    password = stored_password(live.get(("Secret", own))) or secrets.token_urlsafe(PASSWORD_BYTES)
-    return Login(password, authorities)
+    password = stored_password(live.get(("Secret", secret))) or secrets.token_urlsafe(PASSWORD_BYTES)
+    return Login(user, password, authorities)
+
+
+def _secret(children: Children, name: str) -> Object | None:
+    return next((each for each in children[SECRET.kind] if each["metadata"]["name"] == name), None)
 
 
 def _again_s(outcome: Outcome, *others_s: float | None) -> float | None:

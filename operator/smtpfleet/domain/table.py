@@ -18,7 +18,7 @@ from smtpfleet.api.routing import (
     SubmissionTable,
     SubmissionTls,
 )
-from smtpfleet.api.secret_names import certificate_secret, secret_names, signing_secret
+from smtpfleet.api.secret_names import certificate_secret, probe_secret, secret_names, signing_secret
 from smtpfleet.api.submission import TlsMode
 from smtpfleet.api.values import bandwidth_bytes, duration_seconds, size_bytes
 from smtpfleet.domain.facts import Pool, Relay, Wish
@@ -56,6 +56,7 @@ def routing_table(
             max_connections_per_client=spec.submission.max_connections_per_client,
             max_bandwidth_per_client_bytes=bandwidth_bytes(spec.submission.max_bandwidth_per_client),
             pools=sending_pools(pool),
+            probe_secret_name=probe_secret(pool.name, spec),
         ),
         delivery=_delivery(pool),
         postfix=dict(sorted(spec.relay.postfix.items())),

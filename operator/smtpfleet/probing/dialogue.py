@@ -1,6 +1,7 @@
 """One probe: the dialogue of a client that is about to hand in a message, and then does not.
 
-Connect, banner, EHLO, STARTTLS and EHLO again, MAIL, RCPT, RSET, QUIT; now and then a canary is handed in before QUIT.
+Connect, banner, EHLO, STARTTLS and EHLO again, AUTH where there are users, MAIL, RCPT, RSET, QUIT; now and then a
+canary is handed in before QUIT.
 Every step is timed, and bounded by what is left of the whole probe's time. aiosmtplib speaks SMTP; it is given a
 connected socket on which the PROXY header was sent, as relays' ports expect one. A certificate is read, not verified:
 whom clients trust is not known here.
@@ -15,7 +16,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -41,21 +42,37 @@ _Validity = tuple[datetime | None, datetime | None]
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user and the password, which is in no representation."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """How the relays of a pool are probed.
 
     Attributes:
         timeout_s: for the whole probe.
         clients: address that the probe claims to come from, by IP version; an empty one is trusted nowhere, so no
-            recipient is offered in its name. (A pool with users only needs a login here.)
+            recipient is offered in its name, unless it logs in.
         tls: whether STARTTLS must be offered and work.
         port: of the relay.
+        login: user and password of the probe; None: it does not log in.
+        knows: relays that know this user now.
     """
 
     timeout_s: float
     clients: tuple[str, str]
     tls: bool
     port: int = SMTP_PORT
+    login: Credentials | None = None
+    knows: frozenset[str] = frozenset()
+
+    def of(self, relay: str) -> "Profile":
+        """How one relay is probed."""
+        return self if relay in self.knows or self.login is None else replace(self, login=None)
 
     def client(self, version: int) -> str:
         """The address for IP version 4 or 6."""
@@ -170,9 +187,14 @@ class _Dialogue:
         if self._profile.tls:
             with self._timed(ProbeStage.STARTTLS):
                 await self._secure(smtp)
+        login = self._profile.login
+        if login is not None:
+            with self._timed(ProbeStage.AUTH):
+                # Under TLS always; who reads the password nevertheless can hand in nothing with it.
+                await smtp.auth_plain(login.user, login.password)
         with self._timed(ProbeStage.MAIL):
             await smtp.mail("")
-        if client:
+        if client or login:
             with self._timed(ProbeStage.RCPT):
                 await smtp.rcpt(RECIPIENT)
         with self._timed(ProbeStage.RSET):

@@ -151,8 +151,8 @@ class _Relay:
         tables = self._tables()
         if any(table.submission.authentication.secret_name == secret for table in tables):
             return book.seal
-        logins = {names.login_name(pool) for table in tables for pool in table.submission.pools}
-        return pools.seal if secret in logins else None
+        logins = [pools.logins(table.submission, table.pool).values() for table in tables]
+        return pools.seal if any(secret in each for each in logins) else None
 
     def _secret_changed(self) -> None:
         self.agent.wake()

@@ -199,6 +199,7 @@ class Agent:
             canary=self._canaries(),
             certificate=self._keystore.status(),
             users=self._users.book.status(),
+            probe_login=self._users.probe_login,
             delivery=self._outbound.status(),
             signing=self._signing.status(),
             hand_off=self._siblings.status(),
@@ -268,7 +269,7 @@ class Agent:
         table = self._tables.current
         if table is not None:
             self._chain = self._keystore.update(table.submission.tls)
-            self._users.update(table.submission)
+            self._users.update(table)
             self._ways = self._outbound.update(table)
 
     @property

@@ -48,18 +48,21 @@ _MILTER_REJECT: Final = re.compile(r"\w+: milter-reject: ")
 _SESSION: Final = re.compile(
     r"(?:connect from|disconnect from|\w+ TLS connection established from) [^\s\[]+(?P<client>\[[0-9a-f.:]+\])(?::| |$)"
 )
-_BEGUN: Final = re.compile(r"(?P<id>\w+): client=(?P<who>[^\s\[]+(?P<client>\[[0-9a-f.:]+\]))")
+_BEGUN: Final = re.compile(
+    r"(?P<id>\w+): client=(?P<who>[^\s\[]+(?P<client>\[[0-9a-f.:]+\]))"
+    r"(?:, sasl_method=\w+, sasl_username=probe;[\w.-]+)?"
+)
 _BEGUN_MOST: Final = 100
 _REMOVED: Final = ": removed"
 _CANCELLED: Final = ": removed (canceled)"
-_HANDED_IN: Final = re.compile(r" (?:data|bdat|auth)=| \w+=\d+/\d")
+_HANDED_IN: Final = re.compile(r" (?:data|bdat)=| \w+=\d+/\d")
 """Of a session's last line: commands that no probe sends, or one that was refused."""
 _CANARY_BEGUN: Final = re.compile(rf"(?P<id>\w+): message-id=<[0-9a-f]{{32}}@{re.escape(CANARY_DOMAIN)}>")
 _CANARY_OUTCOME: Final = re.compile(rf"\w+: to=<{re.escape(CANARY)}>, (?P<sent>[^(]*, status=sent \()?")
 """What came of a canary: from the line's beginning, for receivers' replies stand in lines and may say anything."""
 _MESSAGE_ID: Final = "message-id="
 _CANARY_PASSED: Final = re.compile(
-    r"disconnect from \S+ ehlo=[12](?: starttls=1)? mail=2 rcpt=2 data=1 rset=1 quit=1 commands=\d+"
+    r"disconnect from \S+ ehlo=[12](?: starttls=1)?(?: auth=1)? mail=2 rcpt=2 data=1 rset=1 quit=1 commands=\d+"
 )
 """The last line of a session that handed in one canary, and nothing else."""
 _HELD: Final = re.compile(r"(?P<id>\w+): skipped, still being delivered")

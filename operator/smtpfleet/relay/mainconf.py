@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, assert_never
 
 from smtpfleet.api.delivery import DeliveryTls
-from smtpfleet.api.names import HAND_OFF_PORT
+from smtpfleet.api.names import HAND_OFF_PORT, probe_user
 from smtpfleet.api.probes import canary_clients
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.relay import canaryconf, handoffconf, senders, sessionconf, tlsconf
@@ -101,6 +101,11 @@ def render(
             services=ways.services,
         ),
     )
+
+
+def _probe(table: RoutingTable) -> str:
+    """The user that probes are; empty: they do not log in."""
+    return probe_user(table.pool) if has_users(table) and table.submission.probe_secret_name else ""
 
 
 def has_users(table: RoutingTable) -> bool:
@@ -234,7 +239,7 @@ def owned(
             "virtual_alias_maps": "",
             # Who may relay: the client that the balancer names, if it is in a trusted network, and users; nobody else.
             "mynetworks": " ".join(map(_network, table.submission.trusted_networks)),
-            "smtpd_relay_restrictions": conf.relay_restrictions(users=users),
+            "smtpd_relay_restrictions": conf.relay_restrictions(users=users, probe=_probe(table)),
             "smtpd_restriction_classes": canaryconf.CLASS,
             canaryconf.CLASS: canaryconf.clients(canary_clients(table.submission.trusted_networks)),
             "smtpd_upstream_proxy_protocol": "haproxy",

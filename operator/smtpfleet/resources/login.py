@@ -1,4 +1,4 @@
-"""The Secret with a pool's login at the pools that its routes lead to."""
+"""Secrets with logins that the operator makes: a pool's at the pools that its routes lead to, and its probes'."""
 
 import base64
 import re
@@ -16,23 +16,26 @@ _LENGTH: Final = 43
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A password, and the certificates (PEM) of the pools where it is used. The password is in no representation."""
+    """A user's name and password, and the certificates (PEM) of the pools where they are used. The password is in no
+    representation.
+    """
 
+    user: str
     password: str = field(repr=False)
     authorities: str = ""
 
 
-def login_secret(pool: Pool, login: Login) -> Object:
-    """The Secret, in the form that ``delivery.secretName`` has."""
+def login_secret(pool: Pool, login: Login, name: str) -> Object:
+    """The Secret ``name``, in the form that ``delivery.secretName`` has."""
     data = {
-        names.USERNAME_KEY: names.login_user(pool.name),
+        names.USERNAME_KEY: login.user,
         names.PASSWORD_KEY: login.password,
         **({names.AUTHORITIES_KEY: login.authorities} if login.authorities else {}),
     }
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": metadata(pool, names.login_name(pool.name)),
+        "metadata": metadata(pool, name),
         "type": "kubernetes.io/basic-auth",
         "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
     }

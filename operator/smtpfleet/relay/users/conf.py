@@ -7,6 +7,7 @@ mail of an authenticated client goes only where the agent has agreed to it.
 from collections.abc import Mapping
 from typing import Final
 
+from smtpfleet.api.probes import RECIPIENT
 from smtpfleet.relay import canaryconf
 from smtpfleet.relay.settings import Paths
 from smtpfleet.relay.users.mechanisms import Mechanism
@@ -16,6 +17,8 @@ SUBMISSION_OPTIONS: Final = ("smtpd_tls_security_level=encrypt",)
 to send it in clear (RFC 8314, section 3.3)."""
 CLASS: Final = "smtpfleet_users"
 """The restriction class that asks about a message of an authenticated client."""
+PROBE_CLASS: Final = "smtpfleet_probes"
+"""The restriction class of the probes' user: one recipient, to whom nothing can be delivered."""
 _NOT_NOW: Final = "450 4.7.1 The users of this relay are not known now, try again later"
 
 
@@ -41,7 +44,8 @@ def parameters(paths: Paths, *, users: bool, scram: bool, pools: bool = False) -
         # Receivers need not know the names by which users log in.
         "smtpd_sasl_authenticated_header": "no",
         # Asked of authenticated clients only, so that it can fail closed and others go on.
-        "smtpd_restriction_classes": f"{canaryconf.CLASS}, {CLASS}",
+        "smtpd_restriction_classes": f"{canaryconf.CLASS}, {CLASS}, {PROBE_CLASS}",
+        PROBE_CLASS: f"check_recipient_access inline:{{{RECIPIENT}=permit}}, reject",
         CLASS: f"check_policy_service {{ unix:{paths.limits_socket}, timeout=5s, try_limit=2,"
         f" {{ default_action = {_NOT_NOW} }} }}",
     }
@@ -65,10 +69,15 @@ def with_door(parameters: Mapping[str, str], paths: Paths) -> dict[str, str]:
     return {**parameters, name: ", ".join(filter(None, (door, parameters.get(name, ""))))}
 
 
-def relay_restrictions(*, users: bool) -> str:
-    """Who may relay, and to whom nobody but the operator may."""
-    who = "permit_mynetworks, permit_sasl_authenticated" if users else "permit_mynetworks"
-    return f"{canaryconf.RESTRICTION}, {who}, reject"
+def relay_restrictions(*, users: bool, probe: str = "") -> str:
+    """Who may relay, and to whom nobody but the operator may.
+
+    ``probe``: the user that the operator's probes are. Whoever else has its password can hand in nothing with it.
+    """
+    who = ["permit_mynetworks"]
+    who += [f"check_sasl_access inline:{{{probe}={PROBE_CLASS}}}"] if probe else []
+    who += ["permit_sasl_authenticated"] if users else []
+    return ", ".join([canaryconf.RESTRICTION, *who, "reject"])
 
 
 def sender_restriction(*, users: bool) -> str:

@@ -40,6 +40,7 @@ class Judge:
         clock: seconds that only ever grow.
         pause: sleeps.
         exempt: whether nobody can guess the password of this name, so that its attempts are not slowed down.
+        unseen: whether its attempts are not counted.
     """
 
     def __init__(
@@ -50,11 +51,12 @@ class Judge:
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         exempt: Callable[[str], bool] = lambda _: False,
+        unseen: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.counts: Counter[str] = Counter()
         """Attempts by verdict."""
         self._book, self._verifier, self._clock, self._pause = book, verifier, clock, pause
-        self._exempt = exempt
+        self._exempt, self._unseen = exempt, unseen
         self._throttle = Throttle()
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
         self._generation = 0
@@ -74,7 +76,8 @@ class Judge:
         """Judge a name and a password from a client's address."""
         digest = self._verifier.digest(claim.name, claim.password)
         if digest in self._wrong:
-            return self._counted(Verdict.REJECTED if await self._hold(FAILURE_S) else Verdict.DEFERRED)
+            held = await self._hold(FAILURE_S)
+            return self._counted(claim.name, Verdict.REJECTED if held else Verdict.DEFERRED)
         same, generation = (address, digest), self._generation
         running = self._under_way.get(same)
         if running is None:
@@ -84,7 +87,7 @@ class Judge:
         verdict = await asyncio.shield(running)
         if verdict is Verdict.REJECTED and generation == self._generation:
             self._remember(digest)
-        return self._counted(verdict)
+        return self._counted(claim.name, verdict)
 
     async def proof(self, claim: Proof, address: str) -> Verdict:
         """Judge a proof of SCRAM, which cost no work worth counting."""
@@ -92,15 +95,16 @@ class Judge:
         async def is_right() -> bool:
             return claim.signature is not None and self._book.find(claim.name) is not None
 
-        return self._counted(await self._judged(claim.name, address, is_right))
+        return self._counted(claim.name, await self._judged(claim.name, address, is_right))
 
     def _remember(self, digest: bytes) -> None:
         self._wrong[digest] = None
         while len(self._wrong) > REMEMBERED:
             self._wrong.popitem(last=False)
 
-    def _counted(self, verdict: Verdict) -> Verdict:
-        self.counts[verdict] += 1
+    def _counted(self, name: str, verdict: Verdict) -> Verdict:
+        if not self._unseen(name):
+            self.counts[verdict] += 1
         return verdict
 
     async def _judged(self, name: str, address: str, is_right: Callable[[], Awaitable[bool]]) -> Verdict:

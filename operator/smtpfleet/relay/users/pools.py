@@ -1,13 +1,14 @@
-"""Other pools as users: each has a Secret with a login of its own, which the operator made.
+"""Other pools, and the operator's probes, as users: each has a Secret with a login of its own, which the operator made.
 
-Guarantees: no password in clear is kept (:func:`seal`); a pool logs in only while the routing table lists it; one whose
-Secret is not known now is told to come back later; no user of a users' Secret can be taken for a pool.
+Guarantees: no password in clear is kept (:func:`seal`); a pool logs in only while the routing table lists it, so do
+probes; one whose Secret is not known now is told to come back later; no user of a users' Secret can be taken for one.
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from smtpfleet.api.names import PASSWORD_KEY, login_name, login_user
+from smtpfleet.api.names import PASSWORD_KEY, login_name, login_user, probe_user
+from smtpfleet.api.routing import SubmissionTable
 from smtpfleet.relay.keystore import Secrets
 from smtpfleet.relay.users.book import Content, UnavailableError, UserBook
 from smtpfleet.relay.users.entry import ITERATIONS, User
@@ -34,16 +35,16 @@ class PoolBook:
         self._read: dict[str, tuple[Content | None, User | None]] = {}
 
     def __contains__(self, name: object) -> bool:
-        """Whether it is the name of a pool that may log in."""
+        """Whether it is the name of a pool that may log in, or of probes."""
         return name in self._users
 
     @property
     def users(self) -> Mapping[str, User]:
-        """The pools that can log in now, by user name."""
+        """Those that can log in now, by user name."""
         return {name: user for name, user in self._users.items() if user}
 
     def find(self, name: str) -> User:
-        """The pool of a user name that is in here.
+        """Who has a user name that is in here.
 
         Raises:
             UnavailableError: its Secret is not known now.
@@ -53,11 +54,11 @@ class PoolBook:
             raise UnavailableError
         return user
 
-    def update(self, pools: Sequence[str], known: Secrets) -> bool:
-        """Take what is known of the Secrets of these pools; returns whether anything changed."""
+    def update(self, logins: Mapping[str, str], known: Secrets) -> bool:
+        """Take what is known of these Secrets, by user name; returns whether anything changed."""
         read: dict[str, tuple[Content | None, User | None]] = {}
-        for pool in pools:
-            name, content = login_user(pool), known.get(login_name(pool))
+        for name, secret in logins.items():
+            content = known.get(secret)
             before = self._read.get(name)
             unchanged = before is not None and before[0] is content
             read[name] = before if before and unchanged else (content, _user(name, content))
@@ -66,6 +67,12 @@ class PoolBook:
         changed = users != self._users
         self._users = users
         return changed
+
+
+def logins(table: SubmissionTable, pool: str) -> dict[str, str]:
+    """Names of the Secrets of those who may log in to ``pool`` besides its users, by user name."""
+    found = {login_user(each): login_name(each) for each in table.pools}
+    return found | ({probe_user(pool): table.probe_secret_name} if table.probe_secret_name else {})
 
 
 class Everybody:

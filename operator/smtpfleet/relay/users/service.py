@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 
-from smtpfleet.api.routing import RoutingTable, SubmissionTable
+from smtpfleet.api.names import probe_user
+from smtpfleet.api.routing import RoutingTable
 from smtpfleet.relay import policy
 from smtpfleet.relay.keystore import Secrets
 from smtpfleet.relay.settings import Paths
@@ -12,7 +13,7 @@ from smtpfleet.relay.users.book import UserBook
 from smtpfleet.relay.users.door import Door
 from smtpfleet.relay.users.judge import Judge
 from smtpfleet.relay.users.limits import Limits
-from smtpfleet.relay.users.pools import Everybody, PoolBook
+from smtpfleet.relay.users.pools import Everybody, PoolBook, logins
 from smtpfleet.relay.users.verifier import Verifier
 
 
@@ -25,11 +26,13 @@ class Users:
     """
 
     def __init__(self, book: UserBook, secrets: Secrets, table: Callable[[], RoutingTable | None]) -> None:
-        self.book, self._secrets = book, secrets
+        self.book, self._secrets, self._table = book, secrets, table
         self._pools = PoolBook()
         self._everybody = Everybody(book, self._pools)
         self._verifier = Verifier()
-        self._judge = Judge(self._everybody, self._verifier, exempt=self._pools.__contains__)
+        self._judge = Judge(
+            self._everybody, self._verifier, exempt=self._pools.__contains__, unseen=self._is_probe
+        )
         self._limits = Limits(self._everybody, table)
         self._door = Door(table, self._judge.only_guesses)
         self._scram = False
@@ -44,9 +47,19 @@ class Users:
         """Attempts to log in, by what the client was told."""
         return dict(self._judge.counts)
 
-    def update(self, submission: SubmissionTable) -> None:
+    @property
+    def probe_login(self) -> bool:
+        """Whether the operator's probes can log in."""
+        return any(map(self._is_probe, self._pools.users))
+
+    def _is_probe(self, name: str) -> bool:
+        table = self._table()
+        return table is not None and name == probe_user(table.pool)
+
+    def update(self, table: RoutingTable) -> None:
         """Take what is known of the Secrets now."""
-        others_changed = self._pools.update(submission.pools, self._secrets)
+        submission = table.submission
+        others_changed = self._pools.update(logins(submission, table.pool), self._secrets)
         if self.book.update(submission.authentication, self._secrets) or others_changed:
             self._verifier.keep(frozenset(self._everybody.users.values()))
             self._limits.keep()
