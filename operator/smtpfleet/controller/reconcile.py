@@ -210,13 +210,7 @@ class Reconciler:
             pair=self._own_pair(pool, live),
             hand_off=self._pair(live, names.hand_off_name(pool.name), siblings_names(pool)),
             keys=keys,
-            login=_login(
-                live,
-                login_secret(pool.name, pool.spec.delivery),
-                names.login_user(pool.name),
-                certificates(seen.neighbours),
-            ),
-            probe=_login(live, probe_secret(pool.name, pool.spec), names.probe_user(pool.name)),
+            logins=_logins(pool, live, certificates(seen.neighbours)),
         )
         await carrier.bring_about(wanted(pool, planned, live, made))
         await carrier.remove(planned.removal, planned.remnants)
@@ -333,12 +327,23 @@ class Reconciler:
         return Done(forget=True)
 
 
-def _login(live: Live, secret: str, user: str, authorities: str = "") -> Login | None:
-    """The login of a Secret, its password kept while it can be read; None if no such Secret is to be."""
-    if not secret:
-        return None
-    password = stored_password(live.get(("Secret", secret))) or secrets.token_urlsafe(PASSWORD_BYTES)
-    return Login(user, password, authorities)
+def _logins(pool: Pool, live: Live, authorities: str) -> dict[str, Login]:
+    """The pool's logins by the name of the Secret: at other pools if a route leads to one, and of probes if there are
+    users. A password is kept while it can be read.
+    """
+    found = {
+        login_secret(pool.name, pool.spec.delivery): (names.login_user(pool.name), authorities),
+        probe_secret(pool.name, pool.spec): (names.probe_user(pool.name), ""),
+    }
+    return {
+        secret: Login(user, stored_password(live.get(("Secret", secret))) or _password(), trusted)
+        for secret, (user, trusted) in found.items()
+        if secret
+    }
+
+
+def _password() -> str:
+    return secrets.token_urlsafe(PASSWORD_BYTES)
 
 
 def _secret(children: Children, name: str) -> Object | None:

@@ -1,6 +1,6 @@
 """Turns a plan into the objects it stands for, in the order in which one needs the other. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -47,15 +47,13 @@ class Made:
         pair: the certificate of a pool that names none.
         hand_off: the certificate by which relays know each other.
         keys: those of DKIM entries that name none.
-        login: at other pools, of a pool whose routes lead to some.
-        probe: the login of probes, of a pool with users.
+        logins: by the name of the Secret: at other pools, and of probes.
     """
 
     pair: Pair | None = None
     hand_off: Pair | None = None
     keys: MadeKeys = field(default_factory=dict)
-    login: Login | None = None
-    probe: Login | None = None
+    logins: Mapping[str, Login] = field(default_factory=dict)
 
 
 Live = dict[tuple[str, str], Object]
@@ -86,10 +84,8 @@ def _objects(pool: Pool, plan: Plan, live: Live, made: Made) -> Iterator[Wanted]
         yield Wanted(certificate.certificate_secret(pool, made.hand_off, own))
     for key, pem in made.keys.items():
         yield Wanted(dkim.key_secret(pool, key, pem))
-    logins = {names.login_name(pool.name): made.login, names.probe_login_name(pool.name): made.probe}
-    for secret, own_login in logins.items():
-        if own_login is not None:
-            yield Wanted(login.login_secret(pool, own_login, secret))
+    for secret, own_login in made.logins.items():
+        yield Wanted(login.login_secret(pool, own_login, secret))
     yield Wanted(routing.routing_config_map(pool, plan.table))
     for step in plan.steps:
         if step.deployment:
