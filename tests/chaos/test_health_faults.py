@@ -46,6 +46,9 @@ class Broken:
 EXPIRED = "/tmp/expired.pem"
 """In a relay: key and certificate."""
 SECRET = "relay-cert"
+USERS = "users"
+NO_LOGIN = "smtpd_sasl_exceptions_networks"
+"""Postfix offers AUTH to everybody but these clients."""
 LEFT_S = 75
 """Of the life of a certificate that expires while it is served: time enough to be served by all relays."""
 BROKEN = (
@@ -171,6 +174,44 @@ def test_a_certificate_that_expires_on_all_relays_is_told_of_each_and_ejects_non
             assert all(number <= ejections[name] for name, number in _ejections(stage).items())
     finally:
         _apply(stage)
+
+
+def test_a_login_that_no_relay_takes_ejects_none_and_one_relay_that_takes_none_is_ejected(
+    stage: Stage, earlier: list[Attempt], rate: int
+) -> None:
+    stage.apply_secret(USERS, {"jane": b"a password of Jane's"})
+    submission = {"trustedNetworks": list(CLUSTER_NETWORKS), "authentication": {"secretName": USERS}}
+    stage.apply_pool(replicas=RELAYS, health=relays.HEALTH, submission=submission)
+    names = sorted(relays.entries(stage))
+    try:
+        wait_until(lambda: "".join(_log_in(stage, name) for name in names), timeout_s=60)
+        wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
+        with relays.under_load(stage, earlier, seconds=30, rate=rate, errors_at_most=0.0):
+            for name in names:
+                relays.configure(stage, name, NO_LOGIN, f"{PROBES}/32")
+            wait_until(lambda: _blames(stage, "AuthFailed"), timeout_s=40)
+            assert relays.condition(stage, "ProbesHealthy")["reason"] == "TooManyUnhealthy"
+            assert set(relays.weights(stage).values()) == {100}
+            victim, *others = names
+            for name in others:
+                relays.configure(stage, name, NO_LOGIN, "")
+            wait_until(lambda: relays.in_state(stage, victim, "Ejected"), timeout_s=40)
+            assert relays.entries(stage)[victim]["reason"] == "AuthFailed"
+            relays.configure(stage, victim, NO_LOGIN, "")
+            wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
+    finally:
+        _apply(stage)
+
+
+def _log_in(stage: Stage, relay: str) -> str:
+    """Empty once the relay knows the user that probes are."""
+    pod = next(pod for pod in stage.pods("relay") if pod.relay == relay)
+    return "" if stage.relay_status(pod.name)["probeLogin"] else f"{relay} does not know the probes' user yet"
+
+
+def _blames(stage: Stage, reason: str) -> str:
+    found = relays.condition(stage, "ProbesHealthy")
+    return "" if found["status"] == "False" and reason in found["message"] else f"{found}"
 
 
 def test_postfix_alone_is_killed_and_runs_again(stage: Stage, earlier: list[Attempt], rate: int) -> None:
