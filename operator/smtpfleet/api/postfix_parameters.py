@@ -25,8 +25,8 @@ OWNED: Final = frozenset(
     non_smtpd_milters process_id_directory proxy_interfaces queue_directory queue_minfree
     receive_override_options relay_domains relay_transport relayhost
     sender_dependent_default_transport_maps sender_dependent_relayhost_maps sendmail_path setgid_group
-    shlib_directory smtp_helo_name smtpfleet_canary smtpfleet_users smtpd_authorized_verp_clients
-    smtpd_authorized_xclient_hosts
+    shlib_directory smtp_helo_name smtpfleet_canary smtpfleet_probes smtpfleet_users
+    smtpd_authorized_verp_clients smtpd_authorized_xclient_hosts
     smtpd_authorized_xforward_hosts smtpd_command_filter
     smtpd_delay_open_until_valid_rcpt smtpd_delay_reject smtpd_end_of_data_restrictions
     smtpd_forbid_bare_newline smtpd_forbid_bare_newline_exclusions smtpd_forbid_unauth_pipelining

@@ -257,7 +257,13 @@ def owned(
         | deliver(ways, canaryconf.route(host.paths))
         | sessionconf.OWNED
         | tlsconf.parameters(table.submission.tls, chain)
-        | conf.parameters(host.paths, users=users, scram=scram, pools=bool(table.submission.pools))
+        | conf.parameters(
+            host.paths,
+            users=users,
+            scram=scram,
+            pools=bool(table.submission.pools),
+            probe=_probe(table),
+        )
         | _by_phase(phase, table, chain, ways)
     )
 

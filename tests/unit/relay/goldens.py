@@ -76,6 +76,7 @@ def table(
             tls=SubmissionTls(mode=tls, secret_name="outbound-tls"),
             authentication=SubmissionAuthentication(secret_name=users),
             pools=pools,
+            probe_secret_name="outbound-probe" if users else "",
         ),
         delivery=DeliveryTable(smarthost=smarthost, queue_lifetime_s=5 * 86400),
         postfix=postfix or {},

@@ -176,7 +176,8 @@ def test_with_users_port_587_is_never_without_tls_whatever_the_mode(mode: TlsMod
 def test_users_alone_may_relay_besides_trusted_networks() -> None:
     rendered = parameters(CONFIGURATIONS["users"]())
     assert rendered["smtpd_relay_restrictions"] == (
-        f"{canaryconf.RESTRICTION}, permit_mynetworks, permit_sasl_authenticated, reject"
+        f"{canaryconf.RESTRICTION}, permit_mynetworks, check_sasl_access inline:{{probe;outbound=smtpfleet_probes}},"
+        " permit_sasl_authenticated, reject"
     )
 
 

@@ -22,7 +22,9 @@ PROBE_CLASS: Final = "smtpfleet_probes"
 _NOT_NOW: Final = "450 4.7.1 The users of this relay are not known now, try again later"
 
 
-def parameters(paths: Paths, *, users: bool, scram: bool, pools: bool = False) -> dict[str, str]:
+def parameters(
+    paths: Paths, *, users: bool, scram: bool, pools: bool = False, probe: str = ""
+) -> dict[str, str]:
     """main.cf parameters.
 
     Args:
@@ -30,6 +32,7 @@ def parameters(paths: Paths, *, users: bool, scram: bool, pools: bool = False) -
         users: the pool has users.
         scram: every user can log in by SCRAM, so it may be offered.
         pools: other pools log in. If nobody else does, :func:`pool_options` turn SASL on where they come in.
+        probe: the user that the operator's probes are; empty: they do not log in.
     """
     if not (users or pools):
         return {"smtpd_sasl_auth_enable": "no"}
@@ -44,10 +47,21 @@ def parameters(paths: Paths, *, users: bool, scram: bool, pools: bool = False) -
         # Receivers need not know the names by which users log in.
         "smtpd_sasl_authenticated_header": "no",
         # Asked of authenticated clients only, so that it can fail closed and others go on.
-        "smtpd_restriction_classes": f"{canaryconf.CLASS}, {CLASS}, {PROBE_CLASS}",
-        PROBE_CLASS: f"check_recipient_access inline:{{{RECIPIENT}=permit}}, reject",
+        "smtpd_restriction_classes": ", ".join([canaryconf.CLASS, CLASS, *([PROBE_CLASS] if probe else [])]),
         CLASS: f"check_policy_service {{ unix:{paths.limits_socket}, timeout=5s, try_limit=2,"
         f" {{ default_action = {_NOT_NOW} }} }}",
+        **(_probe_parameters(probe) if probe else {}),
+    }
+
+
+def _probe_parameters(probe: str) -> dict[str, str]:
+    """That the probes' user comes as far as RCPT and no further: smtpd takes a postmaster from anybody, and what is
+    taken for the one recipient would bounce to a sender of the client's choice. Canaries come from a trusted network.
+    """
+    return {
+        PROBE_CLASS: f"check_recipient_access inline:{{{RECIPIENT}=permit}}, reject",
+        "smtpd_data_restrictions": f"permit_mynetworks, check_sasl_access inline:{{{probe}=reject}},"
+        " permit_sasl_authenticated, reject",
     }
 
 
