@@ -146,7 +146,9 @@ class _Dialogue:
         trouble = _trouble(error, self._stage)
         if isinstance(error, SMTPResponseException):
             code, enhanced, text = _reply(error.code, error.message)
-            return self.result(trouble, code=code, enhanced=enhanced, text=text)
+            # An answer to AUTH may repeat what was sent.
+            shown = "" if self._stage is ProbeStage.AUTH else text
+            return self.result(trouble, code=code, enhanced=enhanced, text=shown)
         words = trouble in {ProbeTrouble.UNREACHABLE, ProbeTrouble.TLS}
         return self.result(trouble, text=_words(error) if words else "")
 

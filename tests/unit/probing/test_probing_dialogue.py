@@ -1,6 +1,7 @@
 """One probe against responders on the loopback: how far it comes, what it says of each way to fail, and no message."""
 
 import asyncio
+import base64
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from bench.responders import Behaviour, Responders
 from smtpfleet.api.probes import ProbeResult, ProbeStage, ProbeTrouble
 from smtpfleet.controller.selfsigned import make
-from smtpfleet.probing.dialogue import Profile, probe
+from smtpfleet.probing.dialogue import Credentials, Profile, probe
 
 NOW = datetime.now(UTC)
 PROFILE = Profile(timeout_s=5.0, clients=("10.0.0.0", ""), tls=False)
@@ -218,3 +219,68 @@ async def test_a_relay_that_refuses_only_the_canarys_address_is_not_to_blame(
 async def test_no_canary_is_handed_in_where_no_recipient_is_offered(relay: Responders) -> None:
     result = await _probe(relay, replace(PROFILE, clients=("", "")), CANARY)
     assert (result.ok, result.handed_in, relay.content) == (True, False, [])
+
+
+LOGIN = Credentials("probe;outbound", "password-of-the-test")
+PLAIN = base64.b64encode(b"\0probe;outbound\0password-of-the-test").decode()
+STRANGER = replace(PROFILE, clients=("", ""), tls=True, login=LOGIN)
+
+
+async def test_a_probe_logs_in_under_tls_and_is_then_offered_a_recipient_without_a_trusted_network(
+    relay: Responders, context: Callable[[timedelta], ssl.SSLContext]
+) -> None:
+    relay.usual = Behaviour(tls=context(timedelta(days=1)), replies={"AUTH": "235 2.7.0 ok"})
+    result = await _probe(relay, STRANGER, CANARY)
+    assert (result.ok, result.stage, result.handed_in) == (True, ProbeStage.QUIT, False)
+    assert relay.commands == [
+        "EHLO probe.smtpfleet.invalid",
+        "STARTTLS",
+        "EHLO probe.smtpfleet.invalid",
+        f"AUTH PLAIN {PLAIN}",
+        "MAIL FROM:<>",
+        "RCPT TO:<probe@smtpfleet.invalid>",
+        "RSET",
+        "QUIT",
+    ]
+    assert [*result.latency_s][3:6] == [ProbeStage.STARTTLS, ProbeStage.AUTH, ProbeStage.MAIL]
+
+
+async def test_a_probe_without_a_login_sends_none(
+    relay: Responders, context: Callable[[timedelta], ssl.SSLContext]
+) -> None:
+    relay.usual = Behaviour(tls=context(timedelta(days=1)))
+    result = await _probe(relay, STRANGER.of("outbound-relay-0"))
+    assert result.ok
+    assert ProbeStage.AUTH not in result.latency_s
+    assert not [command for command in relay.commands if command.startswith(("AUTH", "RCPT"))]
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "enhanced"),
+    [
+        ("535 5.7.8 Error: authentication failed", 535, "5.7.8"),
+        ("454 4.7.0 Temporary authentication failure", 454, "4.7.0"),
+        (f"535 5.7.8 no {PLAIN} nor password-of-the-test", 535, "5.7.8"),
+    ],
+)
+async def test_a_login_that_is_refused_is_told_without_the_password(
+    relay: Responders, context: Callable[[timedelta], ssl.SSLContext], reply: str, code: int, enhanced: str
+) -> None:
+    relay.usual = Behaviour(tls=context(timedelta(days=1)), replies={"AUTH": reply})
+    result = await _probe(relay, STRANGER)
+    assert (result.stage, result.trouble) == (ProbeStage.AUTH, ProbeTrouble.REFUSED)
+    assert (result.code, result.enhanced) == (code, enhanced)
+    assert not [command for command in relay.commands if command.startswith("MAIL")]
+    assert LOGIN.password not in repr(result)
+    assert PLAIN not in repr(result)
+
+
+def test_a_password_is_in_no_representation() -> None:
+    assert LOGIN.password not in repr(STRANGER) + str(LOGIN)
+
+
+def test_only_relays_that_know_the_user_are_logged_in_to() -> None:
+    profile = replace(STRANGER, knows=frozenset({"outbound-relay-0"}))
+    assert profile.of("outbound-relay-0") is profile
+    assert profile.of("outbound-relay-1") == replace(profile, login=None)
+    assert replace(profile, login=None).of("outbound-relay-0").login is None
