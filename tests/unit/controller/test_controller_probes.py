@@ -16,7 +16,7 @@ from smtpfleet.controller.probes import GATHER_S, Probes, pace, profile, targets
 from smtpfleet.controller.relay_metrics import RelayMetrics
 from smtpfleet.domain.facts import AgentReport, Claim, Pool, Wish
 from smtpfleet.domain.passive import canary_interval_s
-from smtpfleet.probing.dialogue import Profile
+from smtpfleet.probing.dialogue import Credentials, Profile
 from smtpfleet.probing.prober import Target
 from tests.unit.domain.samples import entry, pod, pool, relay, report, spec
 
@@ -85,10 +85,22 @@ def test_probed_is_who_takes_mail_or_should() -> None:
 
 def test_how_it_is_probed_follows_from_the_spec() -> None:
     given = spec(health={"interval": "10s", "timeout": "4s", "unhealthyThreshold": 2})
-    assert profile(given) == Profile(timeout_s=4.0, clients=("10.0.0.0", ""), tls=True)
+    assert profile(pool(spec=given), "") == Profile(timeout_s=4.0, clients=("10.0.0.0", ""), tls=True)
     assert (pace(given).interval_s, pace(given).certain) == (10.0, 2)
     plain = spec(submission={"trustedNetworks": ["fd00::/8"], "tls": {"mode": "None"}})
-    assert profile(plain) == Profile(timeout_s=3.0, clients=("", "fd00::"), tls=False)
+    assert profile(pool(spec=plain), "") == Profile(timeout_s=3.0, clients=("", "fd00::"), tls=False)
+
+
+def test_probes_log_in_only_where_an_agent_says_that_it_knows_them() -> None:
+    knowing, newer = (report(f"outbound-relay-{i}", probe_login=bool(i)) for i in (1, 0))
+    seen = pool([relay(0, agent=newer), relay(1, agent=knowing), relay(2, agent=None)])
+    found = profile(seen, "password-of-the-test")
+    assert found.login == Credentials("probe;outbound", "password-of-the-test")
+    assert found.knows == {"outbound-relay-1"}
+    assert [found.of(f"outbound-relay-{i}").login is not None for i in range(3)] == [False, True, False]
+    assert "password-of-the-test" not in repr(found)
+    without = profile(seen, "")
+    assert (without.login, without.knows) == (None, frozenset())
 
 
 @pytest.mark.looptime

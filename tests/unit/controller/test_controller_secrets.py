@@ -1,5 +1,6 @@
 """Secrets that the operator makes: what is in one that is there is kept, however it was found."""
 
+import base64
 import copy
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from smtpfleet.api import names
 from smtpfleet.api.dkim import DkimKey
 from smtpfleet.api.secret_names import signing_secret
+from smtpfleet.controller.probes import Probes
+from smtpfleet.domain import facts
 from smtpfleet.resources.pool import Object
 from tests.unit.controller.cycles import cycle
 from tests.unit.controller.objects import POOL, stored
@@ -14,7 +17,7 @@ from tests.unit.controller.server import Server
 
 DKIM = {"domain": "example.com", "selector": "s1", "algorithm": "Ed25519"}
 SPEC = {
-    "submission": {"trustedNetworks": ["10.0.0.0/8"]},
+    "submission": {"trustedNetworks": ["10.0.0.0/8"], "authentication": {"secretName": "users"}},
     "dkim": [DKIM],
     "delivery": {"routes": [{"domain": "news.example", "pool": "news"}]},
 }
@@ -22,6 +25,7 @@ SECRETS = {
     names.certificate_name(POOL.name),
     names.hand_off_name(POOL.name),
     names.login_name(POOL.name),
+    names.probe_login_name(POOL.name),
     signing_secret(POOL.name, DkimKey.model_validate(DKIM)),
 }
 
@@ -74,3 +78,25 @@ async def test_a_secret_of_somebody_else_is_left_alone() -> None:
     server = _server(*made)
     await cycle(server)
     assert not [thing for thing in server.applied if thing["kind"] == "Secret"]
+
+
+async def test_each_login_is_of_a_user_of_its_own_and_the_prober_is_told_that_of_probes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+
+    def look(probes: Probes, key: names.PoolKey, seen: facts.Pool, password: str = "") -> facts.Pool:
+        told.append(password)
+        return real(probes, key, seen, password)
+
+    real = Probes.look
+    monkeypatch.setattr(Probes, "look", look)
+    made = await _made()
+    data = {secret["metadata"]["name"]: secret["data"] for secret in made}
+    logins = [data[names.login_name(POOL.name)], data[names.probe_login_name(POOL.name)]]
+    users = [base64.b64decode(each["username"]).decode() for each in logins]
+    passwords = [base64.b64decode(each["password"]).decode() for each in logins]
+    assert users == ["pool;outbound", "probe;outbound"]
+    assert passwords[0] != passwords[1]
+    await cycle(_server(*made))
+    assert told == ["", passwords[1]]

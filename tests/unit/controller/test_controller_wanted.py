@@ -67,10 +67,14 @@ def test_the_certificate_is_there_before_the_table_that_names_it() -> None:
     assert found[-2:] == ["Secret/outbound-tls", "ConfigMap/outbound-routing"]
 
 
-def test_the_login_at_other_pools_is_there_before_the_table_that_names_it() -> None:
+def test_logins_are_there_before_the_table_that_names_them() -> None:
     planned = plan(pool_facts(POOL, objects.stored(POOL), EMPTY, lambda _: None))
-    found = _names(wanted(POOL, planned, {}, Made(login=Login("p" * 43))))
-    assert found[-2:] == ["Secret/outbound-login", "ConfigMap/outbound-routing"]
+    logins = {
+        "outbound-login": Login("pool;outbound", "p" * 43),
+        "outbound-probe": Login("probe;outbound", "q" * 43),
+    }
+    found = _names(wanted(POOL, planned, {}, Made(logins=logins)))
+    assert found[-3:] == ["Secret/outbound-login", "Secret/outbound-probe", "ConfigMap/outbound-routing"]
 
 
 def test_a_template_that_has_to_wait_is_marked() -> None:

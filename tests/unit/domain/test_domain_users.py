@@ -6,13 +6,14 @@ import pytest
 
 from smtpfleet.api.agent_status import RefusedUser, UsersProblem, UsersStatus
 from smtpfleet.api.reasons import ConditionType, Reason
-from smtpfleet.api.secret_names import secret_names
+from smtpfleet.api.secret_names import made_secrets, probe_secret, secret_names
+from smtpfleet.api.submission import Tls, TlsMode
 from smtpfleet.domain.conditions import Verdict
 from smtpfleet.domain.facts import Pool, Relay
 from smtpfleet.domain.table import routing_table
 from smtpfleet.domain.transitions import Severity, notes
 from smtpfleet.domain.users import users_valid
-from tests.unit.domain.samples import condition, pool, relay, report, status_of
+from tests.unit.domain.samples import condition, pool, relay, report, spec, status_of
 
 
 def knowing(number: int, **fields: Any) -> Relay:
@@ -106,4 +107,26 @@ def test_the_agents_are_told_the_name_and_given_the_right_to_read_it() -> None:
     of = seen(knowing(0))
     assert routing_table(of, leaving=()).submission.authentication.secret_name == "users"
     assert "users" in routing_table(of, leaving=()).secrets
-    assert secret_names("outbound", of.spec) == ("outbound-tls", "users")
+    assert secret_names("outbound", of.spec) == ("outbound-probe", "outbound-tls", "users")
+
+
+def test_probes_have_a_secret_only_where_there_are_users_and_tls() -> None:
+    both, network = {"authentication": {"secretName": "users"}}, {"trustedNetworks": ["10.0.0.0/8"]}
+    for submission, secret in (
+        (both, "outbound-probe"),
+        (both | network, "outbound-probe"),
+        (network, ""),
+        (network | {"tls": {"mode": "None"}}, ""),
+    ):
+        of = pool(spec=spec(submission=submission))
+        made = routing_table(of, leaving=())
+        assert made.submission.probe_secret_name == secret
+        assert ("outbound-probe" in made.secrets) == bool(secret)
+        assert ("outbound-probe" in secret_names("outbound", of.spec)) == bool(secret)
+        assert ("outbound-probe" in made_secrets("outbound", of.spec)) == bool(secret)
+
+
+def test_probes_have_none_without_tls_under_which_to_log_in() -> None:
+    given = spec(submission={"authentication": {"secretName": "users"}})
+    plain = given.submission.model_copy(update={"tls": Tls(mode=TlsMode.NONE)})
+    assert probe_secret("outbound", given.model_copy(update={"submission": plain})) == ""

@@ -10,7 +10,7 @@ from smtpfleet.relay.users.entry import EntryError, opened, sealed
 from smtpfleet.relay.users.hashes import ScramKey, verify
 from smtpfleet.relay.users.judge import Judge, Verdict
 from smtpfleet.relay.users.mechanisms import Password
-from smtpfleet.relay.users.pools import Everybody, PoolBook, seal
+from smtpfleet.relay.users.pools import Everybody, PoolBook, logins, seal
 from smtpfleet.relay.users.throttle import FREE
 from smtpfleet.relay.users.verifier import Verifier
 from tests.unit.relay.goldens import CHAIN, HOST, parameters, table
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.looptime
 
 CANARY = "canary-of-the-test"
 NAME = "pool;news"
+NEWS = {NAME: "news-login"}
 
 
 async def known(password: str = CANARY) -> Known:
@@ -29,7 +30,7 @@ async def known(password: str = CANARY) -> Known:
 
 async def logged_in() -> PoolBook:
     book = PoolBook()
-    assert book.update(["news"], await known())
+    assert book.update(NEWS, await known())
     return book
 
 
@@ -45,9 +46,9 @@ async def test_no_password_is_kept_in_clear() -> None:
 async def test_a_pool_is_known_only_while_the_table_lists_it() -> None:
     book, secrets = await logged_in(), await known()
     assert NAME in book
-    assert book.update([], secrets)
+    assert book.update({}, secrets)
     assert NAME not in book
-    assert not book.update([], secrets)
+    assert not book.update({}, secrets)
 
 
 async def test_a_pool_whose_secret_is_not_known_comes_back_later() -> None:
@@ -57,7 +58,7 @@ async def test_a_pool_whose_secret_is_not_known_comes_back_later() -> None:
         Known(gone={"news-login"}),
         Known({"news-login": await seal({"password": b"\xff"})}),
     ):
-        book.update(["news"], secrets)
+        book.update(NEWS, secrets)
         assert NAME in book
         assert not book.users
         with pytest.raises(UnavailableError):
@@ -66,8 +67,8 @@ async def test_a_pool_whose_secret_is_not_known_comes_back_later() -> None:
 
 async def test_a_new_password_is_taken_and_the_same_one_is_no_change() -> None:
     book, secrets = await logged_in(), await known("other")
-    assert book.update(["news"], secrets)
-    assert not book.update(["news"], secrets)
+    assert book.update(NEWS, secrets)
+    assert not book.update(NEWS, secrets)
     assert verify(book.find(NAME).hash, "other")
 
 
@@ -126,3 +127,44 @@ def test_pools_change_nothing_for_other_ports_and_clients() -> None:
     added = set(configuration.master_cf.splitlines()) - set(before.master_cf.splitlines())
     assert "  -o smtpd_sasl_auth_enable=yes" in added
     assert configuration.master_cf.split("2465 inet")[0] == before.master_cf.split("2465 inet")[0]
+
+
+def test_who_may_log_in_is_what_the_table_names() -> None:
+    probed = table(users="users", pools=("news",))
+    assert logins(probed.submission, "outbound") == {NAME: "news-login", "probe;outbound": "outbound-probe"}
+    assert logins(table(pools=("news",)).submission, "outbound") == NEWS
+    assert logins(table().submission, "outbound") == {}
+
+
+async def test_attempts_of_a_name_that_is_unseen_are_not_counted_whatever_comes_of_them() -> None:
+    pools = await logged_in()
+    judge = Judge(
+        Everybody(UserBook(), pools), Verifier(), exempt=pools.__contains__, unseen=lambda name: name == NAME
+    )
+    for password in (CANARY, "a guess", "a guess"):
+        await judge.password(Password(NAME, password), "192.0.2.1")
+    assert judge.counts == {}
+    assert not judge.only_guesses("192.0.2.1")
+    await judge.password(Password("alice", "a guess"), "192.0.2.1")
+    assert judge.counts == {Verdict.REJECTED: 1}
+
+
+async def test_an_attempt_that_is_right_is_not_slowed_down_by_guesses_before() -> None:
+    pools = await logged_in()
+    waits_s: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        waits_s.append(seconds)
+
+    judge = Judge(Everybody(UserBook(), pools), Verifier(), pause=pause, exempt=pools.__contains__)
+    for number in range(FREE + 5):
+        await judge.password(Password(NAME, f"guess {number}"), "192.0.2.1")
+    waits_s.clear()
+    assert await judge.password(Password(NAME, CANARY), "192.0.2.1") is Verdict.ACCEPTED
+    assert waits_s == []
+
+
+@pytest.mark.parametrize("entry", [("probe;outbound", b"secret"), ("a", b"secret\nname: probe;outbound")])
+def test_no_user_can_have_the_name_of_probes(entry: tuple[str, bytes]) -> None:
+    with pytest.raises(EntryError, match="the name"):
+        opened(entry[0], sealed(*entry, salt=b"0" * 16))

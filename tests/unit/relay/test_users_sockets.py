@@ -9,19 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from smtpfleet.api.routing import SubmissionAuthentication, SubmissionTable
 from smtpfleet.relay.policy import GO_ON, LEAVE, serve
 from smtpfleet.relay.settings import Paths
 from smtpfleet.relay.users.book import UserBook
 from smtpfleet.relay.users.limits import GONE, NOT_THEIRS
+from smtpfleet.relay.users.pools import seal
 from smtpfleet.relay.users.service import Users
+from tests.unit.relay import known
+from tests.unit.relay.goldens import table
 
 OWNER = (os.getuid(), os.getgid())
-WANTED = SubmissionTable(
-    trusted_networks=(),
-    message_size_limit_bytes=1,
-    authentication=SubmissionAuthentication(secret_name="users"),
-)
+WANTED = table(users="users")
 
 
 class Known:
@@ -107,3 +105,29 @@ async def test_a_long_session_is_sent_away_while_the_relay_drains(tmp_path: Path
     draining = True
     assert await asked(tmp_path / "policy.sock", client, client, other) == [GO_ON, LEAVE, GO_ON]
     server.close()
+
+
+async def test_probes_log_in_once_their_secret_is_known_and_are_not_counted(paths: Paths) -> None:
+    secrets = known.Known({"users": await UserBook().seal({"alice": b"secret"})})
+    served = Users(UserBook(), secrets, lambda: WANTED)
+    served.update(WANTED)
+    assert not served.probe_login
+    secrets.contents["outbound-probe"] = await seal({"password": b"word of the probe"})
+    served.update(WANTED)
+    assert served.probe_login
+    async with AsyncExitStack() as stack:
+        await served.serve(paths, stack, owner=OWNER)
+        reader, writer = await asyncio.open_unix_connection(paths.auth_socket)
+        while (line := await reader.readline()) != b"DONE\n":
+            assert line
+        response = base64.b64encode(b"\0probe;outbound\0word of the probe").decode()
+        writer.write(
+            f"VERSION\t1\t0\nCPID\t1\nAUTH\t1\tPLAIN\tsecured\trip=192.0.2.1\tresp={response}\n".encode()
+        )
+        assert await reader.readline() == b"OK\t1\tuser=probe;outbound\n"
+        writer.close()
+        assert await asked(paths.limits_socket, "sasl_username=probe;outbound\nsender=") == [GO_ON]
+    assert served.logins == {}
+    without = table()
+    served.update(without)
+    assert not served.probe_login

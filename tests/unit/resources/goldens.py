@@ -49,7 +49,10 @@ PLACED: Final = {
     }
 }
 OBJECTS: Final[dict[str, Callable[[], Object]]] = {
-    "login-secret": lambda: login.login_secret(pool(), Login("p" * 43, "a certificate\n")),
+    "login-secret": lambda: login.login_secret(
+        pool(), Login("pool;outbound", "p" * 43, "a certificate\n"), "outbound-login"
+    ),
+    "probe-secret": lambda: login.login_secret(pool(), Login("probe;outbound", "p" * 43), "outbound-probe"),
     "relay-service-account": lambda: access.relay_access(pool())[0],
     "relay-role": lambda: access.relay_access(pool())[1],
     "relay-role-senders": lambda: access.relay_access(replace(pool(), senders=("news",)))[1],

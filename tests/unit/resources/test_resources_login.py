@@ -11,7 +11,9 @@ PASSWORD = "-aB3_" * 8 + "xyz"
 
 
 def test_a_password_that_was_stored_is_kept() -> None:
-    assert stored_password(login_secret(pool(), Login(PASSWORD))) == PASSWORD
+    assert (
+        stored_password(login_secret(pool(), Login("pool;outbound", PASSWORD), "outbound-login")) == PASSWORD
+    )
 
 
 @pytest.mark.parametrize("password", [b"", b"short", PASSWORD.encode() + b"\n", b"\xff" * 43, b"a:b," * 11])
@@ -25,4 +27,4 @@ def test_a_secret_without_one_has_none(live: dict[str, object] | None) -> None:
 
 
 def test_a_password_is_in_no_representation() -> None:
-    assert PASSWORD not in repr(Login(PASSWORD))
+    assert PASSWORD not in repr(Login("pool;outbound", PASSWORD))
