@@ -2,7 +2,7 @@
 
 A probe has no privilege that a client lacks: it names a client address of a trusted network in its PROXY header, so
 it is permitted exactly if a client of that network is. The address is one that no host has, so that relays can leave
-probes out of their log.
+probes out of their log. Where there are users it logs in as one that may name a single recipient and hand in nothing.
 """
 
 import ipaddress
