@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtpfleet.api.probes import ProbeResult, ProbeStage, ProbeTrouble
+from smtpfleet.api.probes import ProbeStage, ProbeTrouble
 from smtpfleet.api.routing import RouteState
 from smtpfleet.api.status import SmtpPoolStatus
 from smtpfleet.domain.assessment import SIBLINGS_WAIT_S, assess
@@ -209,20 +209,6 @@ def test_relays_that_are_not_ready_count_as_out() -> None:
     fleet.run(60)
     assert fleet.states() == ["Degraded", "Serving", "Serving"]
     assert fleet.condition("ProbesHealthy").reason == "TooManyUnhealthy"
-
-
-def test_where_no_relay_lets_probes_log_in_nobody_is_ejected_and_the_step_is_told() -> None:
-    fleet = well()
-    for number in range(3):
-        fleet.answers[fleet.name(number)] = ProbeResult(
-            ProbeStage.AUTH, ProbeTrouble.REFUSED, code=535, enhanced="5.7.8"
-        )
-    fleet.run(60)
-    assert "Ejected" not in fleet.states()
-    assert fleet.weights() == [100] * 3
-    probes = fleet.condition("ProbesHealthy")
-    assert (probes.status, probes.reason) == ("False", "TooManyUnhealthy")
-    assert "answer to AUTH: 535 5.7.8" in probes.message
 
 
 def test_a_pool_may_forbid_ejection() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from smtpfleet.api.agent_status import RefusedUser, UsersProblem, UsersStatus
+from smtpfleet.api.probes import ProbeResult, ProbeStage, ProbeTrouble
 from smtpfleet.api.reasons import ConditionType, Reason
 from smtpfleet.api.secret_names import made_secrets, probe_secret, secret_names
 from smtpfleet.api.submission import Tls, TlsMode
@@ -13,6 +14,7 @@ from smtpfleet.domain.facts import Pool, Relay
 from smtpfleet.domain.table import routing_table
 from smtpfleet.domain.transitions import Severity, notes
 from smtpfleet.domain.users import users_valid
+from tests.unit.domain.fleet import well
 from tests.unit.domain.samples import condition, pool, relay, report, spec, status_of
 
 
@@ -130,3 +132,17 @@ def test_probes_have_none_without_tls_under_which_to_log_in() -> None:
     given = spec(submission={"authentication": {"secretName": "users"}})
     plain = given.submission.model_copy(update={"tls": Tls(mode=TlsMode.NONE)})
     assert probe_secret("outbound", given.model_copy(update={"submission": plain})) == ""
+
+
+def test_where_no_relay_lets_probes_log_in_nobody_is_ejected_and_the_step_is_told() -> None:
+    fleet = well()
+    for number in range(3):
+        fleet.answers[fleet.name(number)] = ProbeResult(
+            ProbeStage.AUTH, ProbeTrouble.REFUSED, code=535, enhanced="5.7.8"
+        )
+    fleet.run(60)
+    assert "Ejected" not in fleet.states()
+    assert fleet.weights() == [100] * 3
+    probes = fleet.condition("ProbesHealthy")
+    assert (probes.status, probes.reason) == ("False", "TooManyUnhealthy")
+    assert "answer to AUTH: 535 5.7.8" in probes.message
