@@ -19,6 +19,7 @@ from scenario.kube import Object, wait_until
 from scenario.load import ROOT, Load, Shape
 from scenario.stage import CLUSTER_NETWORKS
 from scenario.stage import Stage as Theatre
+from smtpfleet.api.probes import RECIPIENT
 from smtpfleet.relay.users.hashes import scram_key
 from tests.cluster.sessions import Session, account, run_session, wait_condition
 
@@ -105,6 +106,19 @@ def test_without_tls_nobody_is_asked_for_a_password_and_port_587_takes_nothing(s
     assert (clear.offered, clear.login) == (set(), 503)
     assert clear.codes == {(Stage.RCPT, 554)}
     assert run_session(stage, "plain", 587).codes == {(Stage.MAIL, 530)}
+
+
+def test_whoever_has_the_password_of_the_probes_can_hand_in_nothing(stage: Theatre) -> None:
+    data = stage.kube.get("secret", "outbound-probe", "-n", stage.namespace)["data"]
+    user, password = (base64.b64decode(data[key]).decode() for key in ("username", "password"))
+    wait_until(lambda: "" if _code(stage, user, password) == 235 else "not known yet", timeout_s=60)
+    for recipient, seen in (
+        ("somebody@example.net", (Stage.RCPT, 554)),
+        (RECIPIENT, (Stage.DATA, 554)),
+        ("postmaster", (Stage.DATA, 554)),
+    ):
+        session = run_session(stage, "starttls", 587, "--recipient", recipient, *_login(user, password))
+        assert (session.login, session.codes) == (235, {seen})
 
 
 def test_nobody_gets_in_with_a_wrong_password_and_everybody_else_does(stage: Theatre) -> None:

@@ -12,6 +12,7 @@ import smtplib
 import ssl
 import sys
 import time
+from dataclasses import replace
 from uuid import uuid4
 
 from mailcheck.jsonl import encode_attempt
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("--login", help="NAME:PASSWORD")
     parser.add_argument("--mechanism", type=Mechanism, default=Mechanism.PLAIN)
     parser.add_argument("--sender", default=MessageShape().sender)
+    parser.add_argument("--recipient", help="instead of the message's own")
     given = parser.parse_args()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -48,7 +50,10 @@ def main() -> int:
             f"{given.host}:{given.port}",
             Composer(MessageShape(sender=given.sender), run=uuid4().hex, date=time.time()),
         )
-        attempts = [_submit(client, composer.compose(number), target) for number in range(given.count)]
+        messages = [composer.compose(number) for number in range(given.count)]
+        if given.recipient:
+            messages = [replace(message, recipients=(given.recipient,)) for message in messages]
+        attempts = [_submit(client, message, target) for message in messages]
         told = {
             "certificate": _fingerprint(client),
             "attempts": [*map(encode_attempt, attempts)],
