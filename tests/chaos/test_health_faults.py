@@ -47,8 +47,7 @@ EXPIRED = "/tmp/expired.pem"
 """In a relay: key and certificate."""
 SECRET = "relay-cert"
 USERS = "users"
-NO_LOGIN = "smtpd_sasl_exceptions_networks"
-"""Postfix offers AUTH to everybody but these clients."""
+LOGIN = "smtpd_sasl_auth_enable"
 LEFT_S = 75
 """Of the life of a certificate that expires while it is served: time enough to be served by all relays."""
 BROKEN = (
@@ -188,16 +187,16 @@ def test_a_login_that_no_relay_takes_ejects_none_and_one_relay_that_takes_none_i
         wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
         with relays.under_load(stage, earlier, seconds=30, rate=rate, errors_at_most=0.0):
             for name in names:
-                relays.configure(stage, name, NO_LOGIN, f"{PROBES}/32")
+                relays.configure(stage, name, LOGIN, "no")
             wait_until(lambda: _blames(stage, "AuthFailed"), timeout_s=40)
             assert relays.condition(stage, "ProbesHealthy")["reason"] == "TooManyUnhealthy"
             assert set(relays.weights(stage).values()) == {100}
             victim, *others = names
             for name in others:
-                relays.configure(stage, name, NO_LOGIN, "")
+                relays.configure(stage, name, LOGIN, "yes")
             wait_until(lambda: relays.in_state(stage, victim, "Ejected"), timeout_s=40)
             assert relays.entries(stage)[victim]["reason"] == "AuthFailed"
-            relays.configure(stage, victim, NO_LOGIN, "")
+            relays.configure(stage, victim, LOGIN, "yes")
             wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
     finally:
         _apply(stage)
