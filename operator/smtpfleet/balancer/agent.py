@@ -97,6 +97,8 @@ class Agent:
         self._accepted = files.read()
         """The newest text that is known to be good."""
         self._refusal = ""
+        self._refused = "", ""
+        """The last table that was refused, by its revision, and why."""
         self._watched_s = clock()
         self.servers: tuple[Server, ...] = ()
         self.backups: tuple[Server, ...] = ()
@@ -197,7 +199,7 @@ class Agent:
             logger.warning("HAProxy cannot be told yet", extra={"error": str(error)})
             return RETRY_S
         self._files.note_loaded(text)
-        self._applied, self._accepted, self._refusal = table, text, ""
+        self._applied, self._accepted, self._refusal, self._refused = table, text, "", ("", "")
         logger.info("routing table applied", extra={"revision": table.revision})
         return None
 
@@ -225,7 +227,10 @@ class Agent:
     def _refuse(self, table: RoutingTable, why: str) -> None:
         if self._accepted:
             self._files.write(self._accepted)
-        self._refusal = why
+        self._refusal, before = why, self._refused
+        self._refused = table.revision, why
+        if self._refused == before:
+            return  # tried again, to no avail
         self.counters.refused_tables += 1
         logger.error("HAProxy refused the routing table", extra={"revision": table.revision, "error": why})
 

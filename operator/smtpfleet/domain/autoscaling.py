@@ -2,11 +2,11 @@
 
 The algorithm, once a cycle:
 
-1. **What is needed.** Where relays are themselves what mail waits for: those that are there, and as many as send what
-   arrives each second beyond what these have time for, who are to send what waits there within ``targetDrainTime``, is
-   the *least* number of relays. Mail that waits for slow or refusing receivers counts for nothing. What arrives,
-   divided by what one relay sends each second, and one relay more so that one may fail, is the *most*: more are not
-   needed.
+1. **What is needed.** Where relays are themselves what mail waits for, the *least* number of relays is the larger of
+   two: what arrives each second, and what waits spread over ``targetDrainTime`` (but no more of it than may come
+   again), divided by what one relay sends each second; and those that are there, with as many more as send what arrives
+   beyond what these have time for. Mail that waits for slow or refusing receivers counts for nothing. What arrives,
+   divided by the same rate, and one relay more so that one may fail, is the *most*: more are not needed.
 2. **Windows.** The size grows only to the smallest *least* of the window of ``scaleUp``, and shrinks only to the
    largest *most* of that of ``scaleDown``. Between the two it stays, and as long as its size may be what the same load
    asked for when it read a tenth higher, so a steady load never moves it.

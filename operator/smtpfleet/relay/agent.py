@@ -38,7 +38,7 @@ from smtpfleet.relay.intake import (
 )
 from smtpfleet.relay.keystore import Keystore
 from smtpfleet.relay.loading import Loaded, Loading, wait_s
-from smtpfleet.relay.mainconf import PORTS, Host, minfree_bytes, open_ports, render
+from smtpfleet.relay.mainconf import PORTS, Host, minfree_bytes, open_ports, probing_user, render
 from smtpfleet.relay.network import Ports, read_ports
 from smtpfleet.relay.outbound import Outbound
 from smtpfleet.relay.postfix import Postfix
@@ -199,7 +199,7 @@ class Agent:
             canary=self._canaries(),
             certificate=self._keystore.status(),
             users=self._users.book.status(),
-            probe_login=self._users.probe_login,
+            probe_login=self._users.probe_login and bool(self._loading.now.probes),
             delivery=self._outbound.status(),
             signing=self._signing.status(),
             hand_off=self._siblings.status(),
@@ -355,7 +355,7 @@ class Agent:
             milters=self._signing.milters(),
             door=self._siblings.door,
         )
-        wanted = Loaded(configuration, phase, table.revision, ways)
+        wanted = Loaded(configuration, phase, table.revision, ways, probing_user(table))
         if self._loading.load(wanted, wait_s=wait_s(table, self._relay)) and not self._stopping:
             self._retries.everything()
 

@@ -96,6 +96,7 @@ class Keystore:
             return None
         if not self._enabled:
             self._enabled, self._waiting_since_s = True, self._clock()
+            self._leftovers = Leftovers(self._clock)  # what is there may have been in use all the time
             self.current = self._last_good()
         if wanted.secret_name != self._secret:
             self._secret, self._tried = wanted.secret_name, None

@@ -34,13 +34,16 @@ class Loaded:
     phase: Phase | None = None
     revision: str = ""
     ways: Ways = BY_MX_ALONE
+    probes: str = ""
+    """The user that probes are, and what he may not do; empty: they do not log in."""
 
     def at_once(self, wanted: "Loaded") -> bool:
-        """Whether ``wanted`` is this relay's own affair, or its mail waits for it."""
+        """Whether ``wanted`` is this relay's own affair, or its mail waits for it, or a user is bounded by it."""
         return (
             self.configuration is None
             or self.phase is not wanted.phase
             or self.ways.siblings != wanted.ways.siblings
+            or self.probes != wanted.probes
             or wanted.ways.leads_elsewhere(self.ways)
         )
 

@@ -103,7 +103,7 @@ def render(
     )
 
 
-def _probe(table: RoutingTable) -> str:
+def probing_user(table: RoutingTable) -> str:
     """The user that probes are; empty: they do not log in."""
     return probe_user(table.pool) if has_users(table) and table.submission.probe_secret_name else ""
 
@@ -239,7 +239,7 @@ def owned(
             "virtual_alias_maps": "",
             # Who may relay: the client that the balancer names, if it is in a trusted network, and users; nobody else.
             "mynetworks": " ".join(map(_network, table.submission.trusted_networks)),
-            "smtpd_relay_restrictions": conf.relay_restrictions(users=users, probe=_probe(table)),
+            "smtpd_relay_restrictions": conf.relay_restrictions(users=users, probe=probing_user(table)),
             "smtpd_restriction_classes": canaryconf.CLASS,
             canaryconf.CLASS: canaryconf.clients(canary_clients(table.submission.trusted_networks)),
             "smtpd_upstream_proxy_protocol": "haproxy",
@@ -262,7 +262,7 @@ def owned(
             users=users,
             scram=scram,
             pools=bool(table.submission.pools),
-            probe=_probe(table),
+            probe=probing_user(table),
         )
         | _by_phase(phase, table, chain, ways)
     )

@@ -118,7 +118,7 @@ class AcceptedTable:
 
     def _remembered(self) -> RoutingTable | None:
         try:
-            return parse_table(self._last_good.read_text())
+            return parse_table(self._last_good.read_bytes().decode())
         except (OSError, UnicodeDecodeError, TableError):
             logger.warning("there is no last good routing table on this volume")
             return None

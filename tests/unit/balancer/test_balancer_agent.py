@@ -308,6 +308,7 @@ async def test_a_refused_table_is_tried_again_after_a_while_and_taken_if_the_rea
         await asyncio.sleep(REFUSED_AGAIN_S)
         assert stage.haproxy.calls == ["reload"] * 3
         assert (stage.files.read(), stage.agent.ready()) == (render(table(100)), "no memory")
+        assert stage.agent.counters.refused_tables == 1
         await asyncio.sleep(REFUSED_AGAIN_S)
         assert stage.haproxy.calls == ["reload"] * 4
         assert (stage.files.read(), stage.agent.ready()) == (render(table(100, 100)), "")

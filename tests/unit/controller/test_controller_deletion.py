@@ -90,7 +90,7 @@ async def test_a_pool_that_changed_meanwhile_is_looked_at_again_at_once(policy: 
     assert server.finalizers == []
 
 
-async def test_a_finalizer_that_may_not_be_taken_off_is_an_error_of_thecycle() -> None:
+async def test_a_finalizer_that_may_not_be_taken_off_is_an_error_of_the_cycle() -> None:
     server = _server(_deleted("Retain"), refused=frozenset({"merge SmtpPool"}))
     with pytest.raises(ClusterError):
         await cycle(server)

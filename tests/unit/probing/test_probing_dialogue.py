@@ -259,6 +259,7 @@ async def test_a_probe_without_a_login_sends_none(
     ("reply", "code", "enhanced"),
     [
         ("535 5.7.8 Error: authentication failed", 535, "5.7.8"),
+        ("503 5.5.1 Error: authentication not enabled", 503, "5.5.1"),
         ("454 4.7.0 Temporary authentication failure", 454, "4.7.0"),
         (f"535 5.7.8 no {PLAIN} nor password-of-the-test", 535, "5.7.8"),
     ],

@@ -14,9 +14,11 @@ from tests.unit.relay.goldens import table
 FIRST = Loaded(Configuration(main_cf="a = 1\n", master_cf=""), Phase.OPEN, "1")
 
 
-def _other(*, phase: Phase = Phase.OPEN, ways: Ways = BY_MX_ALONE, revision: str = "2") -> Loaded:
-    configuration = Configuration(main_cf=f"a = {phase} {ways} {revision}\n", master_cf="")
-    return Loaded(configuration, phase, revision, ways)
+def _other(
+    *, phase: Phase = Phase.OPEN, ways: Ways = BY_MX_ALONE, revision: str = "2", probes: str = ""
+) -> Loaded:
+    configuration = Configuration(main_cf=f"a = {phase} {ways} {revision} {probes}\n", master_cf="")
+    return Loaded(configuration, phase, revision, ways, probes)
 
 
 @dataclass
@@ -61,10 +63,11 @@ def test_another_revision_of_the_same_text_is_taken_and_nothing_is_loaded(postfi
         (_other(phase=Phase.CLOSED), False),
         (_other(phase=Phase.FROZEN), False),
         (_other(ways=Ways(siblings=("10.0.0.1",))), False),
+        (_other(probes="probe;outbound"), False),
         (_other(ways=Ways(default="smtp:[next.example]")), True),
         (_other(ways=Ways(recipients=Path("/maps/a.regexp"))), True),
     ],
-    ids=["drained", "frozen", "to siblings", "smarthost", "route"],
+    ids=["drained", "frozen", "to siblings", "the probes' user", "smarthost", "route"],
 )
 def test_what_this_relay_does_by_itself_or_its_mail_waits_for_is_loaded_at_once(
     postfix: Postfix, wanted: Loaded, tries: bool
