@@ -9,9 +9,11 @@ the status never says less than what a client or a balancer can see.
 """
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
@@ -345,17 +347,23 @@ class Agent:
         if table is None or not (self._secrets_settled or self._stopping):
             return
         phase, ways = phase_of(self._stage), self._siblings.lead(self._ways)
-        configuration = render(
+        rendered = functools.partial(
+            render,
             table,
             self._host,
             phase,
             chain=self._chain,
             scram=self._users.scram,
-            ways=ways,
             milters=self._signing.milters(),
-            door=self._siblings.door,
         )
-        wanted = Loaded(configuration, phase, table.revision, ways, probing_user(table))
+        wanted = Loaded(
+            configuration=rendered(ways=ways, door=self._siblings.door),
+            rest=rendered(ways=replace(self._ways, connections=0)),
+            phase=phase,
+            revision=table.revision,
+            ways=ways,
+            probes=probing_user(table),
+        )
         if self._loading.load(wanted, wait_s=wait_s(table, self._relay)) and not self._stopping:
             self._retries.everything()
 

@@ -1,10 +1,10 @@
 """What Postfix was told last, and when it is told something new.
 
-A reload replaces all of Postfix's processes, so a relay greets late for a moment. What every relay is to load (a limit
-divided anew, a setting of the pool) is loaded by one after the other, so that the balancers always find a relay that
-greets in time; what a relay does by itself (it stops, it drains, its mail goes another way) is never put off.
+A reload replaces all of Postfix's processes, so a relay greets late for a moment. What all relays are to load because
+the pool changes its size (connections divided anew, the port for siblings), while others are just starting, is loaded
+by one after the other: so the balancers always find a relay that greets in time. Nothing else is put off.
 
-Guarantees: a change is put off for less than ``TURNS * TURN_S`` seconds, however many follow it.
+Guarantees: such a change is put off for less than ``TURNS * TURN_S`` seconds, however many follow it.
 """
 
 import logging
@@ -28,9 +28,10 @@ TURNS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What Postfix was told."""
+    """What Postfix was told. ``rest``: the same without what the size of the pool decides."""
 
     configuration: Configuration | None = None
+    rest: Configuration | None = None
     phase: Phase | None = None
     revision: str = ""
     ways: Ways = BY_MX_ALONE
@@ -38,14 +39,8 @@ class Loaded:
     """The user that probes are, and what he may not do; empty: they do not log in."""
 
     def at_once(self, wanted: "Loaded") -> bool:
-        """Whether ``wanted`` is this relay's own affair, or its mail waits for it, or a user is bounded by it."""
-        return (
-            self.configuration is None
-            or self.phase is not wanted.phase
-            or self.ways.siblings != wanted.ways.siblings
-            or self.probes != wanted.probes
-            or wanted.ways.leads_elsewhere(self.ways)
-        )
+        """Whether ``wanted`` is more than what another size of the pool brings to all."""
+        return self.rest != wanted.rest or self.ways.siblings != wanted.ways.siblings
 
 
 def wait_s(table: RoutingTable, relay: str) -> float:

@@ -11,14 +11,23 @@ from smtpfleet.relay.mainconf import Configuration, Phase
 from smtpfleet.relay.ways import BY_MX_ALONE, Ways
 from tests.unit.relay.goldens import table
 
-FIRST = Loaded(Configuration(main_cf="a = 1\n", master_cf=""), Phase.OPEN, "1")
 
-
-def _other(
-    *, phase: Phase = Phase.OPEN, ways: Ways = BY_MX_ALONE, revision: str = "2", probes: str = ""
+def _loaded(
+    *,
+    setting: str = "1",
+    phase: Phase = Phase.OPEN,
+    ways: Ways = BY_MX_ALONE,
+    revision: str = "2",
 ) -> Loaded:
-    configuration = Configuration(main_cf=f"a = {phase} {ways} {revision} {probes}\n", master_cf="")
-    return Loaded(configuration, phase, revision, ways, probes)
+    """``setting``: whatever the size of the pool has no part in."""
+    rest = Configuration(
+        main_cf=f"a = {setting} {phase} {replace(ways, connections=0, siblings=())}\n", master_cf=""
+    )
+    whole = replace(rest, main_cf=f"{rest.main_cf}b = {ways.connections} {ways.siblings} {revision}\n")
+    return Loaded(whole, rest, phase, revision, ways)
+
+
+FIRST = _loaded(revision="1")
 
 
 @dataclass
@@ -48,7 +57,9 @@ def postfix(tmp_path: Path) -> Postfix:
 
 
 def test_the_first_configuration_is_written_at_once_and_needs_no_reload(postfix: Postfix) -> None:
-    assert (postfix.text, postfix.reloads, postfix.loading.now) == ("a = 1\n", 0, FIRST)
+    assert FIRST.configuration is not None
+    assert (postfix.text, postfix.reloads) == (FIRST.configuration.main_cf, 0)
+    assert postfix.loading.now == FIRST
 
 
 def test_another_revision_of_the_same_text_is_taken_and_nothing_is_loaded(postfix: Postfix) -> None:
@@ -60,31 +71,26 @@ def test_another_revision_of_the_same_text_is_taken_and_nothing_is_loaded(postfi
 @pytest.mark.parametrize(
     ("wanted", "tries"),
     [
-        (_other(phase=Phase.CLOSED), False),
-        (_other(phase=Phase.FROZEN), False),
-        (_other(ways=Ways(siblings=("10.0.0.1",))), False),
-        (_other(probes="probe;outbound"), False),
-        (_other(ways=Ways(default="smtp:[next.example]")), True),
-        (_other(ways=Ways(recipients=Path("/maps/a.regexp"))), True),
+        (_loaded(setting="2"), False),
+        (_loaded(phase=Phase.CLOSED), False),
+        (_loaded(phase=Phase.FROZEN), False),
+        (_loaded(ways=Ways(siblings=("10.0.0.1",))), False),
+        (_loaded(ways=Ways(default="smtp:[next.example]")), True),
+        (_loaded(ways=Ways(recipients=Path("/maps/a.regexp"))), True),
     ],
-    ids=["drained", "frozen", "to siblings", "the probes' user", "smarthost", "route"],
+    ids=["a setting", "drained", "frozen", "to siblings", "smarthost", "route"],
 )
-def test_what_this_relay_does_by_itself_or_its_mail_waits_for_is_loaded_at_once(
+def test_what_the_size_of_the_pool_does_not_decide_is_loaded_at_once(
     postfix: Postfix, wanted: Loaded, tries: bool
 ) -> None:
     assert postfix.loading.load(wanted, wait_s=TURN_S) is tries
     assert (postfix.reloads, postfix.loading.now) == (1, wanted)
 
 
-@pytest.mark.parametrize(
-    "ways", [BY_MX_ALONE, Ways(connections=7)], ids=["a setting", "a limit divided anew"]
-)
-def test_what_is_for_all_relays_waits_for_its_turn_and_keeps_what_was_there(
-    postfix: Postfix, ways: Ways
-) -> None:
-    wanted = _other(ways=ways)
+def test_what_it_decides_waits_for_its_turn_and_keeps_what_was_there(postfix: Postfix) -> None:
+    wanted, text = _loaded(ways=Ways(connections=7)), postfix.text
     assert not postfix.loading.load(wanted, wait_s=TURN_S)
-    assert (postfix.text, postfix.reloads, postfix.loading.now) == ("a = 1\n", 0, FIRST)
+    assert (postfix.text, postfix.reloads, postfix.loading.now) == (text, 0, FIRST)
     postfix.now_s += TURN_S
     assert not postfix.loading.load(wanted, wait_s=TURN_S)
     assert (postfix.reloads, postfix.loading.now) == (1, wanted)
@@ -94,21 +100,21 @@ def test_changes_that_follow_each_other_put_nothing_off_for_longer_and_are_loade
     postfix: Postfix,
 ) -> None:
     for step in range(10):
-        postfix.loading.load(_other(revision=f"{step}"), wait_s=10 * TURN_S)
+        postfix.loading.load(_loaded(revision=f"change {step}"), wait_s=10 * TURN_S)
         postfix.now_s += TURN_S
     assert postfix.reloads == 0
-    postfix.loading.load(_other(revision="last"), wait_s=10 * TURN_S)
+    postfix.loading.load(_loaded(revision="last"), wait_s=10 * TURN_S)
     assert postfix.reloads == 1
-    postfix.loading.load(_other(revision="the next"), wait_s=10 * TURN_S)
+    postfix.loading.load(_loaded(revision="the next"), wait_s=10 * TURN_S)
     assert postfix.reloads == 1
 
 
 def test_a_change_that_is_taken_back_in_time_is_never_loaded(postfix: Postfix) -> None:
-    postfix.loading.load(_other(), wait_s=TURN_S)
+    postfix.loading.load(_loaded(), wait_s=TURN_S)
     postfix.now_s += TURN_S / 2
     postfix.loading.load(FIRST, wait_s=TURN_S)
     postfix.now_s += TURN_S
-    postfix.loading.load(_other(), wait_s=TURN_S)
+    postfix.loading.load(_loaded(), wait_s=TURN_S)
     assert postfix.reloads == 0
 
 
