@@ -5,8 +5,8 @@ the file); a change of weights is made at run time and at once, everything else 
 file is written first, so that a HAProxy that is started anew serves the same; a table that HAProxy refuses changes
 nothing; a HAProxy that cannot be told keeps neither this table nor the next one from the other.
 
-A reload costs processor time and begins all checks anew. So what needs one waits a moment for what comes with it
-(relays are added and removed in groups), each balancer for a moment of its own.
+A reload costs processor time and begins all checks anew. So other relays wait a moment for what comes with them (they
+are added and removed in groups), each balancer for a moment of its own.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from typing import Final, Protocol
 from smtpfleet.api.agent_status import BalancerStatus, ServerStatus
 from smtpfleet.api.routing import RoutingTable
 from smtpfleet.balancer.backups import BACKUPS
-from smtpfleet.balancer.config import BACKEND, UNCHECKED, render, structure, weights
+from smtpfleet.balancer.config import BACKEND, UNCHECKED, render, settings, structure, weights
 from smtpfleet.balancer.files import Files
 from smtpfleet.balancer.place import Place
 from smtpfleet.balancer.runtime import ConfigurationRefusedError, RuntimeCallError, Server
@@ -33,7 +33,7 @@ RETRY_S: Final = 0.5
 REFUSED_AGAIN_S: Final = 60.0
 """Until a table that was refused is tried again: the reason may have been a passing one, such as memory."""
 GATHER_S: Final = 1.0
-"""How long a change that needs a reload waits for others; the balancers of a pool for up to twice as long."""
+"""How long other relays wait for more of them; the balancers of a pool for up to twice as long."""
 STALLED_S: Final = 30.0
 
 
@@ -166,15 +166,21 @@ class Agent:
         return await self._runtime.servers(BACKUPS) if table and table.balancing.backups else ()
 
     async def _gathered(self, table: RoutingTable) -> RoutingTable:
-        """The newest table, after a while if it needs a reload; what it says of relays that are known acts at once."""
+        """The newest table, after a while if it has other relays; what it says of those that are known acts at once."""
         try:
             async with asyncio.timeout(GATHER_S * (1 + self._place.share)):
-                while self._applied and self._running != structure(table, self._place):
+                while self._applied and self._is_resized(self._applied, table):
                     await self._weigh_known(table)
                     table = await self._tables.next(table.revision)
         except TimeoutError:
             pass
         return table
+
+    def _is_resized(self, applied: RoutingTable, table: RoutingTable) -> bool:
+        """Whether it needs a reload for no more than other relays."""
+        if self._running == structure(table, self._place):
+            return False
+        return settings(applied, self._place) == settings(table, self._place)
 
     async def _weigh_known(self, table: RoutingTable) -> None:
         try:

@@ -96,8 +96,12 @@ def render(table: RoutingTable, place: Place = _HERE) -> str:
 def structure(table: RoutingTable, place: Place = _HERE) -> str:
     """Digest of all that needs a reload when it changes: everything but the weights."""
     servers = " ".join(f"{relay.name}={relay.address}" for relay in table.relays)
-    text = f"{_head(table, place)}{servers}{backups.sections(table, place)}"
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(f"{settings(table, place)}{servers}".encode()).hexdigest()
+
+
+def settings(table: RoutingTable, place: Place = _HERE) -> str:
+    """All that has no part in which relays there are."""
+    return _head(table, place) + backups.sections(table, place)
 
 
 def weights(table: RoutingTable) -> dict[str, int]:

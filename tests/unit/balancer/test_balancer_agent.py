@@ -135,6 +135,15 @@ async def test_changes_that_come_together_are_one_reload_and_weights_do_not_wait
         assert stage.files.read() == render(table(90, 0, 100, 100))
 
 
+async def test_other_settings_wait_for_nothing_also_where_there_are_other_relays(tmp_path: Path) -> None:
+    async with running(tmp_path) as stage:
+        await stage.give(table(100, 100))
+        stage.tables.queue.put_nowait(table(100, 100, 100, method=ROUND_ROBIN))
+        await asyncio.sleep(GATHER_S / 2)
+        assert stage.haproxy.calls[1:] == ["reload"]
+        assert stage.files.read() == render(table(100, 100, 100, method=ROUND_ROBIN))
+
+
 async def test_a_change_that_is_taken_back_in_time_needs_no_reload_and_leaves_no_weight_behind(
     tmp_path: Path,
 ) -> None:
