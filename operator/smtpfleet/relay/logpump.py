@@ -162,8 +162,8 @@ class LogPump:
             return self._reader.read(raw.decode(errors="replace").strip())
         except Exception as error:  # Its text could hold an address of the line.
             self.dropped += 1
-            reason = type(error).__name__
-            logger.error("a line of Postfix's log cannot be read", extra={"reason": reason})  # noqa: TRY400
+            about = {"reason": type(error).__name__}
+            logger.error("a line of Postfix's log cannot be read", extra=about)  # noqa: TRY400 - its stack could, too
             return None
 
     def _write(self) -> None:

@@ -67,19 +67,25 @@ async def test_only_postfix_may_ask(paths: Paths) -> None:
             assert (path.stat().st_uid, path.stat().st_gid) == OWNER
 
 
+async def logged_in(paths: Paths, user: str, password: str) -> bytes:
+    """What smtpd is told of a log-in by PLAIN."""
+    reader, writer = await asyncio.open_unix_connection(paths.auth_socket)
+    while (line := await reader.readline()) != b"DONE\n":
+        assert line
+    response = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
+    writer.write(
+        f"VERSION\t1\t0\nCPID\t1\nAUTH\t1\tPLAIN\tsecured\trip=192.0.2.1\tresp={response}\n".encode()
+    )
+    answer = await reader.readline()
+    writer.close()
+    return answer
+
+
 async def test_a_user_logs_in_and_is_held_to_his_limits(paths: Paths) -> None:
     served = await users(b"secret\nsenders: alice@example.com")
     async with AsyncExitStack() as stack:
         await served.serve(paths, stack, owner=OWNER)
-        reader, writer = await asyncio.open_unix_connection(paths.auth_socket)
-        while (line := await reader.readline()) != b"DONE\n":
-            assert line
-        response = base64.b64encode(b"\0alice\0secret").decode()
-        writer.write(
-            f"VERSION\t1\t0\nCPID\t1\nAUTH\t1\tPLAIN\tsecured\trip=192.0.2.1\tresp={response}\n".encode()
-        )
-        assert await reader.readline() == b"OK\t1\tuser=alice\n"
-        writer.close()
+        assert await logged_in(paths, "alice", "secret") == b"OK\t1\tuser=alice\n"
         answers = await asked(
             paths.limits_socket,
             "sasl_username=alice\nsender=alice@example.com",
@@ -117,15 +123,9 @@ async def test_probes_log_in_once_their_secret_is_known_and_are_not_counted(path
     assert served.probe_login
     async with AsyncExitStack() as stack:
         await served.serve(paths, stack, owner=OWNER)
-        reader, writer = await asyncio.open_unix_connection(paths.auth_socket)
-        while (line := await reader.readline()) != b"DONE\n":
-            assert line
-        response = base64.b64encode(b"\0probe;outbound\0word of the probe").decode()
-        writer.write(
-            f"VERSION\t1\t0\nCPID\t1\nAUTH\t1\tPLAIN\tsecured\trip=192.0.2.1\tresp={response}\n".encode()
+        assert (
+            await logged_in(paths, "probe;outbound", "word of the probe") == b"OK\t1\tuser=probe;outbound\n"
         )
-        assert await reader.readline() == b"OK\t1\tuser=probe;outbound\n"
-        writer.close()
         assert await asked(paths.limits_socket, "sasl_username=probe;outbound\nsender=") == [GO_ON]
     assert served.logins == {}
     without = table()
