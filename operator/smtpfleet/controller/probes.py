@@ -7,6 +7,7 @@ certain; a relay whose probes go on as before costs nothing but the probes.
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from smtpfleet.api.names import PoolKey, probe_user
@@ -18,7 +19,7 @@ from smtpfleet.api.values import duration_seconds
 from smtpfleet.controller.relay_metrics import RelayMetrics
 from smtpfleet.domain import passive
 from smtpfleet.domain.facts import AgentReport, Pool, ProbeReport, Relay, Wish
-from smtpfleet.domain.findings import SLOW_S, of_result
+from smtpfleet.domain.findings import SLOW_S, Finding, Seen, of_probe
 from smtpfleet.domain.scaling import marked_before
 from smtpfleet.probing.canaries import Canaries, Heard
 from smtpfleet.probing.dialogue import Credentials, Profile
@@ -46,6 +47,7 @@ class Probes:
         metrics: are kept up to date.
         clock: seconds that only ever grow.
         jitter: gives numbers from 0 to 1.
+        now: the time of day.
     """
 
     def __init__(
@@ -57,12 +59,15 @@ class Probes:
         metrics: RelayMetrics,
         clock: Callable[[], float],
         jitter: Callable[[], float],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._changed, self._metrics, self._clock = changed, metrics, clock
+        self._changed, self._metrics, self._clock, self._now = changed, metrics, clock, now
         self._canaries = Canaries(
             lambda key, relay: _heard(report(key, relay)), clock=clock, random=os.urandom
         )
-        self._prober = Prober(probe, canaries=self._canaries, told=self._told, clock=clock, jitter=jitter)
+        self._prober = Prober(
+            probe, canaries=self._canaries, told=self._told, clock=clock, jitter=jitter, now=now
+        )
         self._late_s: dict[PoolKey, float] = {}
         self._late: dict[PoolKey, frozenset[str]] = {}
         self._certain: dict[PoolKey, int] = {}
@@ -115,7 +120,7 @@ class Probes:
             return
         if result.handed_in:
             self._metrics.canaries.labels(*key, relay, SENT).inc()
-        finding = of_result(result)
+        finding = _finding(result, self._now())
         self._metrics.probed(key, relay, finding.reason if finding else PASSED, result)
         if self._is_news(key, relay):
             # What is bad is decided at once. The rest may wait for more: on a slow machine many relays waver.
@@ -140,15 +145,21 @@ class Probes:
         """Whether the last results of a relay's present pod differ, or are not more yet than make it certain."""
         certain = self._certain.get(key, 0)
         last = self._prober.results(key, relay)[: certain + 1]
-        return len(last) <= certain or len({_word(timed.result) for timed in last}) > 1
+        clock, now = self._clock(), self._now()
+        words = {_word(timed.result, now - timedelta(seconds=clock - timed.ended)) for timed in last}
+        return len(last) <= certain or len(words) > 1
 
 
-def _word(result: ProbeResult) -> str:
+def _finding(result: ProbeResult, ended: datetime) -> Finding | None:
     """What a result says by itself; whether one that took long is slow, depends on the siblings."""
-    finding = of_result(result)
-    if finding is not None:
-        return finding.reason
-    return Reason.PROBE_SLOW if result.took_s > SLOW_S else PASSED
+    return of_probe(Seen(result, None, ended))
+
+
+def _word(result: ProbeResult, ended: datetime) -> tuple[str, datetime | None]:
+    """What tells a result from others: what was found, and until when the certificate is valid."""
+    finding = _finding(result, ended)
+    slow = Reason.PROBE_SLOW if result.took_s > SLOW_S else PASSED
+    return finding.reason if finding else slow, result.not_after
 
 
 def targets(seen: Pool) -> Iterator[Target]:

@@ -7,7 +7,7 @@ the next, for each change of a message is a write of the status.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from smtpfleet.api.probes import ProbeResult, ProbeStage, ProbeTrouble
@@ -63,7 +63,6 @@ _FAILED: Final = {
     ProbeStage.RSET: Reason.RESET_FAILED,
     ProbeStage.DATA: Reason.CONTENT_REFUSED,
 }
-_NO_TIME: Final = datetime.fromtimestamp(0, UTC)
 _DOING: Final = {
     ProbeStage.CONNECT: "the connection",
     ProbeStage.BANNER: "the banner",
@@ -120,11 +119,6 @@ def of_probe(seen: Seen) -> Finding | None:
         if finding := check(seen):
             return finding
     return None
-
-
-def of_result(result: ProbeResult) -> Finding | None:
-    """The finding that a result gives by itself, without time and siblings."""
-    return _failed(Seen(result, None, _NO_TIME))
 
 
 class Usual:

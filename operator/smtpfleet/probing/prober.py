@@ -193,7 +193,7 @@ class Prober:
 
     async def _probe_once(self, key: PoolKey, pool: _Pool, watched: _Watched) -> float:
         """Probe when it is the relay's turn, and tell the result; returns when the probe began."""
-        async with self._turns.turn(urgent=_is_uncertain(pool.pace, watched)), self._slots:
+        async with self._turns.turn(urgent=self._is_uncertain(pool.pace, watched)), self._slots:
             began, late_s = self._clock(), self._lateness_s()
             result = await self._tried(key, watched.target, pool.profile)
             ended = self._clock()
@@ -224,13 +224,12 @@ class Prober:
 
     def _pause_s(self, pace: Pace, watched: _Watched) -> float:
         """From the beginning of one probe to that of the next."""
-        interval_s = pace.interval_s / 2 if _is_uncertain(pace, watched) else pace.interval_s
+        interval_s = pace.interval_s / 2 if self._is_uncertain(pace, watched) else pace.interval_s
         return interval_s * (1 - _SPREAD * self._jitter())
 
-
-def _is_uncertain(pace: Pace, watched: _Watched) -> bool:
-    """Whether it may have a fault, and that is to be found out."""
-    return 0 < _failed_in_a_row(watched.results) < pace.certain
+    def _is_uncertain(self, pace: Pace, watched: _Watched) -> bool:
+        """Whether it may have a fault, and that is to be found out."""
+        return 0 < _bad_in_a_row(watched.results, self._now()) < pace.certain
 
 
 def _is_doubtful(result: ProbeResult, now: datetime) -> bool:
@@ -240,8 +239,8 @@ def _is_doubtful(result: ProbeResult, now: datetime) -> bool:
     return not result.refused and not result.expired(now) and (not result.ok or result.took_s > STALL_S)
 
 
-def _failed_in_a_row(results: Iterable[Timed]) -> int:
+def _bad_in_a_row(results: Iterable[Timed], now: datetime) -> int:
     row = 0
     for timed in results:
-        row = 0 if timed.result.ok else row + 1
+        row = 0 if timed.result.ok and not timed.result.expired(now) else row + 1
     return row

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -22,6 +23,8 @@ from tests.unit.domain.samples import entry, pod, pool, relay, report, spec
 
 KEY = ("mail", "outbound")
 GOOD = ProbeResult(ProbeStage.QUIT, latency_s={ProbeStage.BANNER: 0.01, ProbeStage.QUIT: 0.01})
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+EXPIRED = replace(GOOD, not_after=NOON - timedelta(days=1))
 BAD = ProbeResult(ProbeStage.MAIL, ProbeTrouble.REFUSED, code=451, latency_s={ProbeStage.MAIL: 0.02})
 
 
@@ -43,6 +46,7 @@ class Fleet:
             metrics=self.metrics,
             clock=loop.time,
             jitter=lambda: 0.0,
+            now=lambda: NOON + timedelta(seconds=loop.time()),
         )
 
     async def _probe(self, target: Target, profile: Profile, canary: bytes) -> ProbeResult:
@@ -131,6 +135,49 @@ async def test_a_pool_is_looked_at_again_while_results_may_make_something_certai
         await asyncio.sleep(60)
         assert fleet.nudges == [65.0, 67.5, 70.0]
         assert set(fleet.waits_s) == {0.0}
+
+
+@pytest.mark.looptime
+async def test_a_certificate_that_has_expired_is_bad_news_at_once() -> None:
+    fleet = Fleet()
+    fleet.says["outbound-relay-1"] = replace(GOOD, not_after=NOON + timedelta(days=300))
+    async with running(fleet):
+        fleet.look()
+        await asyncio.sleep(61)
+        fleet.nudges.clear()
+        fleet.waits_s.clear()
+        fleet.says["outbound-relay-1"] = EXPIRED
+        await asyncio.sleep(60)
+        assert fleet.nudges == [65.0, 67.5, 70.0]
+        assert set(fleet.waits_s) == {0.0}
+    labels = {"namespace": "mail", "pool": "outbound", "relay": "outbound-relay-1"}
+    counted = fleet.registry.get_sample_value
+    assert counted("smtpfleet_operator_probes_total", labels | {"result": "CertificateExpired"}) == 13
+
+
+@pytest.mark.looptime
+async def test_a_certificate_that_expires_while_it_is_served_is_news_then() -> None:
+    fleet = Fleet()
+    fleet.says["outbound-relay-1"] = replace(GOOD, not_after=NOON + timedelta(seconds=63))
+    async with running(fleet):
+        fleet.look()
+        await asyncio.sleep(61)
+        fleet.nudges.clear()
+        await asyncio.sleep(60)
+        assert fleet.nudges == [65.0, 70.0, 75.0]
+
+
+@pytest.mark.looptime
+async def test_another_certificate_is_news() -> None:
+    fleet = Fleet()
+    fleet.says["outbound-relay-1"] = replace(GOOD, not_after=NOON + timedelta(days=3))
+    async with running(fleet):
+        fleet.look()
+        await asyncio.sleep(61)
+        fleet.nudges.clear()
+        fleet.says["outbound-relay-1"] = replace(GOOD, not_after=NOON + timedelta(days=300))
+        await asyncio.sleep(60)
+        assert fleet.nudges == [65.0, 70.0, 75.0]
 
 
 @pytest.mark.looptime

@@ -21,7 +21,6 @@ from smtpfleet.domain.findings import (
     expires_soon,
     notices,
     of_probe,
-    of_result,
 )
 from tests.unit.domain.samples import probe, relay, report
 
@@ -70,7 +69,6 @@ def test_each_step_that_fails_has_its_reason_and_is_fatal(
     finding = of_probe(seen(**(fields | {"stage": stage, "trouble": trouble})))
     assert finding is not None
     assert (finding.reason, finding.message, finding.factor) == (reason, message, FATAL)
-    assert of_result(seen(**(fields | {"stage": stage, "trouble": trouble})).result) == finding
 
 
 def test_messages_do_not_tell_how_long_it_took() -> None:
@@ -165,4 +163,4 @@ def test_every_step_but_the_farewell_can_eject_and_slowness_cannot() -> None:
 
 
 def test_a_result_that_is_well_is_well_whatever_its_stage() -> None:
-    assert of_result(ProbeResult(ProbeStage.QUIT)) is None
+    assert of_probe(Seen(ProbeResult(ProbeStage.QUIT), None, NOW)) is None
