@@ -1,6 +1,6 @@
 """What the kernel says about this pod's network: clients' sessions, open ports, address families.
 
-Read from /proc/net, because Postfix does not tell how many sessions it has and a connection that no process
+Asked of the kernel, because Postfix does not tell how many sessions it has and a connection that no process
 has accepted yet counts as well.
 """
 
@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from smtpfleet.relay import sockdiag
+
+_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 _TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _LISTEN: Final = 0x0A
 _IN_SESSION: Final = frozenset({0x01, 0x03, 0x08})
@@ -29,25 +32,29 @@ class Ports:
 
 def read_ports(ports: Iterable[int]) -> Ports:
     """Sessions and listeners on these local ports."""
-    return parse_ports((table.read_text() for table in _TABLES if table.exists()), frozenset(ports))
+    wanted = frozenset(ports)
+    try:
+        sockets = [
+            one for family in _FAMILIES for one in sockdiag.tcp_sockets(family, {_LISTEN, *_IN_SESSION})
+        ]
+    except OSError:  # sandboxes of containers have no sock_diag, but this
+        sockets = [one for table in _TABLES if table.exists() for one in parse(table.read_text())]
+    return count(sockets, wanted)
 
 
-def parse_ports(tables: Iterable[str], ports: frozenset[int]) -> Ports:
-    """The same from the text of /proc/net/tcp and tcp6 (proc(5): local address and state are columns 2 and 4)."""
-    sessions = 0
-    listening: set[int] = set()
-    for table in tables:
-        for line in table.splitlines()[1:]:
-            columns = line.split(maxsplit=4)
-            port = int(columns[1].rpartition(":")[2], 16)
-            if port not in ports:
-                continue
-            state = int(columns[3], 16)
-            if state == _LISTEN:
-                listening.add(port)
-            elif state in _IN_SESSION:
-                sessions += 1
-    return Ports(sessions, frozenset(listening))
+def parse(table: str) -> list[tuple[int, int]]:
+    """State and local port of each line of /proc/net/tcp or tcp6 (proc(5): state is column 4, local address 2)."""
+    lines = [line.split(maxsplit=4) for line in table.splitlines()[1:]]
+    return [(int(line[3], 16), int(line[1].rpartition(":")[2], 16)) for line in lines]
+
+
+def count(sockets: Iterable[tuple[int, int]], ports: frozenset[int]) -> Ports:
+    """What sockets of these states and local ports are to clients."""
+    ours = [(state, port) for state, port in sockets if port in ports]
+    return Ports(
+        sessions=sum(state in _IN_SESSION for state, _ in ours),
+        listening=frozenset(port for state, port in ours if state == _LISTEN),
+    )
 
 
 def protocols(pod_address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> tuple[str, ...]:
