@@ -1,7 +1,8 @@
 """What a relay's agent spends on the facts of its queue: ``python -m bench queuefacts``, no cluster.
 
 A queue of 50,000 messages is scanned as the agent does, once while nothing changes and once with every directory
-changed since; then lines of deliveries are read as the log pump does.
+changed since; then lines of deliveries are read as the log pump does. Last, the kernel is asked for clients' sessions,
+as each second, and in the way that is left where it has no netlink.
 """
 
 import itertools
@@ -15,6 +16,8 @@ from typing import Final
 
 from bench.report import Report, Series, describe_machine
 from smtpfleet.relay.logreader import LogReader
+from smtpfleet.relay.mainconf import PORTS
+from smtpfleet.relay.network import read_ports, read_tables
 from smtpfleet.relay.queuescan import Memory, scan
 
 WAITING: Final = {"deferred": 45_000, "active": 4_000, "incoming": 1_000}
@@ -44,6 +47,8 @@ def run(runs: int) -> Report:
         still = [measured(lambda: scan(queue, memory=memory), SCANS) for _ in range(runs)]
         busy = [measured(lambda: scan(queue, memory=Memory()), SCANS) for _ in range(runs)]
     lines = [measured(read_lines, 1) for _ in range(runs)]
+    asked = [measured(lambda: read_ports(PORTS), SCANS) for _ in range(runs)]
+    read = [measured(lambda: read_tables(PORTS), SCANS) for _ in range(runs)]
     return Report(
         title="Facts of the queue: what they cost a relay's agent",
         series=(
@@ -52,6 +57,8 @@ def run(runs: int) -> Report:
             _series("scan, nothing changed", "ms", (wall * 1e3 for wall, _ in still), "< 60"),
             _series("CPU of it at one a second", "%", (cpu * 100 for _, cpu in still), "< 2"),
             _series("line of a delivery", "µs CPU", (cpu / LINES * 1e6 for _, cpu in lines)),
+            _series("clients' sessions, by netlink", "ms CPU", (cpu * 1e3 for _, cpu in asked)),
+            _series("clients' sessions, from /proc", "ms CPU", (cpu * 1e3 for _, cpu in read)),
         ),
         machine=describe_machine(),
         time=datetime.now(UTC),

@@ -32,14 +32,16 @@ class Ports:
 
 def read_ports(ports: Iterable[int]) -> Ports:
     """Sessions and listeners on these local ports."""
-    wanted = frozenset(ports)
+    states = {_LISTEN, *_IN_SESSION}
     try:
-        sockets = [
-            one for family in _FAMILIES for one in sockdiag.tcp_sockets(family, {_LISTEN, *_IN_SESSION})
-        ]
+        return count((one for family in _FAMILIES for one in sockdiag.tcp_sockets(family, states)), ports)
     except OSError:  # sandboxes of containers have no sock_diag, but this
-        sockets = [one for table in _TABLES if table.exists() for one in parse(table.read_text())]
-    return count(sockets, wanted)
+        return read_tables(ports)
+
+
+def read_tables(ports: Iterable[int]) -> Ports:
+    """The same from /proc/net/tcp and tcp6."""
+    return count((one for table in _TABLES if table.exists() for one in parse(table.read_text())), ports)
 
 
 def parse(table: str) -> list[tuple[int, int]]:
@@ -48,9 +50,10 @@ def parse(table: str) -> list[tuple[int, int]]:
     return [(int(line[3], 16), int(line[1].rpartition(":")[2], 16)) for line in lines]
 
 
-def count(sockets: Iterable[tuple[int, int]], ports: frozenset[int]) -> Ports:
+def count(sockets: Iterable[tuple[int, int]], ports: Iterable[int]) -> Ports:
     """What sockets of these states and local ports are to clients."""
-    ours = [(state, port) for state, port in sockets if port in ports]
+    wanted = frozenset(ports)
+    ours = [(state, port) for state, port in sockets if port in wanted]
     return Ports(
         sessions=sum(state in _IN_SESSION for state, _ in ours),
         listening=frozenset(port for state, port in ours if state == _LISTEN),

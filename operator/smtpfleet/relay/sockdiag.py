@@ -1,8 +1,8 @@
 """TCP sockets of this network namespace, asked of the kernel by netlink (sock_diag(7), as ``ss`` does).
 
 /proc/net/tcp says the same, but the kernel writes it from a look into each bucket of the whole machine's table of
-connections: 6 ms for each address family on a machine of 24 GiB, whatever the number of connections, and more on larger
-ones. Netlink passes over empty buckets: 0.3 ms (``python -m bench queuefacts``).
+connections: 7 ms on a machine of 24 GiB, whatever the number of connections, and more on larger ones. Netlink passes
+over empty buckets: 0.4 ms (``python -m bench queuefacts``).
 """
 
 import os
