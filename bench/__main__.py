@@ -50,6 +50,9 @@ def main() -> int:
         choices=ATTACKS,
         help="of the benchmark hostile; default: all",
     )
+    parser.add_argument(
+        "--sessions", type=int, default=hostile.SESSIONS, help="of each attack of it at a time"
+    )
     arguments = parser.parse_args()
     names = arguments.names or [*BENCHMARKS, *WITHOUT_CLUSTER]
     benchmarks = dict(WITHOUT_CLUSTER)
@@ -57,7 +60,9 @@ def main() -> int:
         local = current()
         install(local)
         benchmarks |= {name: partial(measure, local) for name, measure in BENCHMARKS.items()}
-        benchmarks["hostile"] = partial(_hostile, local, attacks=arguments.attacks)
+        benchmarks["hostile"] = partial(
+            _hostile, local, attacks=arguments.attacks, sessions=arguments.sessions
+        )
     for name in names:
         print(f"bench: {name}, {arguments.runs} runs", flush=True)
         report = benchmarks[name](arguments.runs)
@@ -258,11 +263,13 @@ def _balancing(local: Local, runs: int) -> Report:
     )
 
 
-def _hostile(local: Local, runs: int, *, attacks: Sequence[str] = ATTACKS) -> Report:
+def _hostile(
+    local: Local, runs: int, *, attacks: Sequence[str] = ATTACKS, sessions: int = hostile.SESSIONS
+) -> Report:
     with _stage(local) as stage:
         submission = {"trustedNetworks": list(CLUSTER_NETWORKS), "messageSizeLimit": "10Mi"}
         stage.pool(replicas=RELAYS, submission=submission)
-        kinds, quiet = hostile.alternate(stage, attacks, runs=runs)
+        kinds, quiet = hostile.alternate(stage, attacks, runs=runs, sessions=sessions)
     series = [Series(name="undisturbed: p99", unit="s", values=tuple(quiet))]
     for kind in kinds:
         series += [
@@ -275,7 +282,7 @@ def _hostile(local: Local, runs: int, *, attacks: Sequence[str] = ATTACKS) -> Re
         series,
         rate=f"{hostile.RATE}/s",
         messages=hostile.COUNT,
-        sessions=hostile.SESSIONS,
+        sessions=sessions,
         relays=RELAYS,
     )
 

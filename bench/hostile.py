@@ -23,10 +23,11 @@ from scenario.load import Load, Shape
 from scenario.stage import Stage
 
 RATE: Final = 20
-COUNT: Final = 200
+COUNT: Final = 400
+"""Of a run. With less of them the 99th percentile is what happens to two or three messages."""
 LIMIT_BYTES: Final = 10 * 2**20
 SESSIONS: Final = 5
-"""Of each kind of attack at a time; a kind that ends is begun again."""
+"""Of each attack at a time; they are begun again when all have ended."""
 _PATIENCE_S: Final = 10.0
 _ATTACKERS: Final = "n1"
 """The node whose address they have; others have the control plane's."""
@@ -58,14 +59,16 @@ def kinds() -> tuple[Kind, ...]:
     )
 
 
-def alternate(stage: Stage, names: Sequence[str], *, runs: int) -> tuple[tuple[Kind, ...], list[float]]:
+def alternate(
+    stage: Stage, names: Sequence[str], *, runs: int, sessions: int
+) -> tuple[tuple[Kind, ...], list[float]]:
     """Each kind that is named, right after an undisturbed run; returns them and the p99 of the undisturbed runs."""
     found = tuple(kind for kind in kinds() if kind.name in names)
     quiet, accounted = list[float](), list[Attempt]()
     for number in range(runs):
         for kind in found:
             before = _p99_s(_load(stage, accounted))
-            attacked = _attacked(stage, kind, accounted)
+            attacked = _attacked(stage, kind, sessions, accounted)
             quiet.append(before)
             kind.p99_s.append(_p99_s(attacked))
             kind.ratio.append(kind.p99_s[-1] / before)
@@ -87,8 +90,8 @@ def _load(stage: Stage, accounted: list[Attempt]) -> list[Attempt]:
     return _drained(stage, load.finish(), accounted)
 
 
-def _attacked(stage: Stage, kind: Kind, accounted: list[Attempt]) -> list[Attempt]:
-    with _attack(stage, kind) if kind.attacks else _computing():
+def _attacked(stage: Stage, kind: Kind, sessions: int, accounted: list[Attempt]) -> list[Attempt]:
+    with _attack(stage, kind, sessions) if kind.attacks else _computing():
         attempts = Load.start(stage.kube, _shape(stage)).finish()
     return _drained(stage, attempts, accounted)
 
@@ -107,7 +110,7 @@ def _computing() -> Iterator[None]:
 
 
 @contextmanager
-def _attack(stage: Stage, kind: Kind) -> Iterator[None]:
+def _attack(stage: Stage, kind: Kind, at_a_time: int) -> Iterator[None]:
     over, numbers = threading.Event(), count()
 
     def attack() -> None:
@@ -115,7 +118,7 @@ def _attack(stage: Stage, kind: Kind) -> Iterator[None]:
             sessions = [
                 one.on(stage.address(), number=next(numbers), patience_s=_PATIENCE_S)
                 for one in kind.attacks
-                for _ in range(SESSIONS)
+                for _ in range(at_a_time)
             ]
             hold(stage.kube, sessions, source=_ATTACKERS, yielding=True)
 

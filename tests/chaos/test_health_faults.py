@@ -186,14 +186,12 @@ def test_a_login_that_no_relay_takes_ejects_none_and_one_relay_that_takes_none_i
         wait_until(lambda: "".join(_log_in(stage, name) for name in names), timeout_s=60)
         wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
         with relays.under_load(stage, earlier, seconds=30, rate=rate, errors_at_most=0.0):
-            for name in names:
-                relays.configure(stage, name, LOGIN, "no")
+            relays.configure_all(stage, names, LOGIN, "no")
             wait_until(lambda: _blames(stage, "AuthFailed"), timeout_s=40)
             assert relays.condition(stage, "ProbesHealthy")["reason"] == "TooManyUnhealthy"
             assert set(relays.weights(stage).values()) == {100}
             victim, *others = names
-            for name in others:
-                relays.configure(stage, name, LOGIN, "yes")
+            relays.configure_all(stage, others, LOGIN, "yes")
             wait_until(lambda: relays.in_state(stage, victim, "Ejected"), timeout_s=40)
             assert relays.entries(stage)[victim]["reason"] == "AuthFailed"
             relays.configure(stage, victim, LOGIN, "yes")

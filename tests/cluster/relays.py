@@ -2,7 +2,8 @@
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from mailcheck.checker import check
@@ -128,6 +129,16 @@ def configure(stage: Stage, relay: str, parameter: str, value: str) -> None:
     """Set a parameter of one relay's Postfix alone; it holds until its agent writes the configuration anew."""
     execute(stage, relay, "postconf", "-e", f"{parameter}={value}")
     execute(stage, relay, "postfix", "reload")
+
+
+def configure_all(stage: Stage, relays: Sequence[str], parameter: str, value: str) -> None:
+    """The same of several, as nearly at once as can be: before a probe could tell them apart."""
+    for relay in relays:
+        execute(stage, relay, "postconf", "-e", f"{parameter}={value}")
+    with ThreadPoolExecutor(len(relays)) as threads:
+        done = [threads.submit(execute, stage, relay, "postfix", "reload") for relay in relays]
+    for reload in done:
+        reload.result()
 
 
 def break_for_good(stage: Stage, relay: str) -> None:

@@ -14,6 +14,7 @@ from scenario.cluster import Local
 from scenario.kube import Object, wait_until
 from scenario.load import Load, Shape, run
 from scenario.stage import ONE_BALANCER, Stage
+from tests.cluster import relays
 from tests.cluster.operators import Space
 
 COUNT = 40
@@ -137,7 +138,7 @@ def test_another_image_rolls_through_one_relay_at_a_time_without_an_error(
     stage.apply_pool(replicas=3)
     stage.wait_ready()
     before = {pod.relay: pod.uid for pod in stage.pods("relay")}
-    with _flawless(stage, rate=rate, seconds=50):
+    with _flawless(stage, rate=rate):
         stage.apply_pool(replicas=3, relay={"image": "localhost/smtpfleet-relay:missing"})
         wait_until(lambda: _lacks_its_image(stage), timeout_s=60)
         time.sleep(6)  # the operator looks again in the meantime
@@ -163,7 +164,7 @@ def test_the_only_relay_of_a_pool_is_changed_by_another_one_without_an_error(
     wait_until(lambda: "" if len(_claims(stage)) == 1 else str(_claims(stage)), timeout_s=120)
     (only,) = _claims(stage)
     stage.sink_mode(mode="tempfail", stage="rcpt", share=0.5)
-    with _flawless(stage, rate=rate, seconds=60):
+    with _flawless(stage, rate=rate):
         stage.apply_pool(replicas=1, relay={"image": "localhost/smtpfleet-relay:missing"})
         wait_until(lambda: _lacks_its_image(stage), timeout_s=60)
         assert _entries(stage)[only]["state"] == "Serving"
@@ -178,13 +179,14 @@ def test_the_only_relay_of_a_pool_is_changed_by_another_one_without_an_error(
 
 
 @contextmanager
-def _flawless(stage: Stage, *, rate: int, seconds: int) -> Iterator[None]:
-    """Load of which every message is acknowledged at once, and arrives once."""
-    load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=rate * seconds))
+def _flawless(stage: Stage, *, rate: int) -> Iterator[None]:
+    """Mail all the time, of which every message is acknowledged at once, and arrives once."""
+    count = int(rate * relays.MOST_S)
+    load = Load.start(stage.kube, Shape(target=f"{stage.address()}:25", rate=rate, count=count))
     try:
         yield
     finally:
-        attempts = load.finish()
+        attempts = load.enough()
     assert dict(reasons(attempts)) == {}
     ids = {attempt.id for attempt in attempts}
     verdict = check(attempts, [each for each in stage.wait_drained(attempts) if each.id in ids])
