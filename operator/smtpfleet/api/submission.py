@@ -78,6 +78,6 @@ class Submission(ApiModel):
     max_bandwidth_per_client: Bandwidth = Field(
         default="8Mi",
         description="Bytes a second that the sessions of one client address (IPv6: one /64 network) may send together"
-        " through one HAProxy, of which a balancer has two, on average over ten seconds; what comes faster waits."
+        " through one HAProxy, of which a balancer has two, on average over two seconds; what comes faster waits."
         " 1Mi to 100Mi. 0: no limit.",
     )

@@ -22,7 +22,7 @@ _SIZE_UNITS: Final = {
 # So many digits that every size fits into 63 bits.
 _SIZE: Final = "([1-9][0-9]{0,14}|[1-9][0-9]{0,5}(k|M|G|T|Ki|Mi|Gi|Ti))"
 _NO_DURATION: Final = "not a duration: write a number and a unit, such as 30s, 10m or 5d"
-# Ten seconds of the largest fit into the 31 bits of HAProxy's counters.
+# A period (balancer/bandwidth.py) of the largest fits into the 31 bits of HAProxy's counters.
 _BANDWIDTH: Final = "(0|([1-9][0-9]?|100)Mi)"
 _NO_BANDWIDTH: Final = "not a bandwidth: write 1Mi to 100Mi, or 0 for no limit"
 _NO_SIZE: Final = "not a size: write a number and a unit, such as 25Mi or 1Gi"
