@@ -51,7 +51,10 @@ def main() -> int:
         help="of the benchmark hostile; default: all",
     )
     parser.add_argument(
-        "--sessions", type=int, default=hostile.SESSIONS, help="of each attack of it at a time"
+        "--sessions",
+        type=int,
+        default=hostile.SESSIONS,
+        help="of the benchmark hostile: so many of each attack at a time",
     )
     arguments = parser.parse_args()
     names = arguments.names or [*BENCHMARKS, *WITHOUT_CLUSTER]

@@ -17,7 +17,7 @@ from typing import Final
 from bench.report import Report, Series, describe_machine
 from smtpfleet.relay.logreader import LogReader
 from smtpfleet.relay.mainconf import PORTS
-from smtpfleet.relay.network import read_ports, read_tables
+from smtpfleet.relay.network import read_sockets, read_tables
 from smtpfleet.relay.queuescan import Memory, scan
 
 WAITING: Final = {"deferred": 45_000, "active": 4_000, "incoming": 1_000}
@@ -47,7 +47,7 @@ def run(runs: int) -> Report:
         still = [measured(lambda: scan(queue, memory=memory), SCANS) for _ in range(runs)]
         busy = [measured(lambda: scan(queue, memory=Memory()), SCANS) for _ in range(runs)]
     lines = [measured(read_lines, 1) for _ in range(runs)]
-    asked = [measured(lambda: read_ports(PORTS), SCANS) for _ in range(runs)]
+    asked = [measured(lambda: read_sockets(PORTS), SCANS) for _ in range(runs)]
     read = [measured(lambda: read_tables(PORTS), SCANS) for _ in range(runs)]
     return Report(
         title="Facts of the queue: what they cost a relay's agent",

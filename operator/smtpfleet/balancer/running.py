@@ -20,7 +20,7 @@ async def run(settings: Settings) -> None:
     """Follow table and HAProxy until SIGTERM.
 
     Raises:
-        OSError: the kubelet gave the pod no resolv.conf.
+        OSError: the kubelet gave the pod no resolv.conf, or the port of the agent is taken.
     """
     tables = TableFollower(
         namespace=settings.namespace,

@@ -56,7 +56,7 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How often the relays of a pool are probed: every ``interval_s``, at half of it while fewer than
-    ``certain`` probes in a row have failed.
+    ``certain`` probes in a row were bad.
     """
 
     interval_s: float

@@ -41,7 +41,7 @@ from smtpfleet.relay.intake import (
 from smtpfleet.relay.keystore import Keystore
 from smtpfleet.relay.loading import Loaded, Loading, wait_s
 from smtpfleet.relay.mainconf import PORTS, Host, minfree_bytes, open_ports, probing_user, render
-from smtpfleet.relay.network import Ports, read_ports
+from smtpfleet.relay.network import PortReader, Ports
 from smtpfleet.relay.outbound import Outbound
 from smtpfleet.relay.postfix import Postfix
 from smtpfleet.relay.queuescan import Memory, QueueScan, deliveries, scan
@@ -99,7 +99,7 @@ class Agent:
         self._loading = Loading(
             directory=host.paths.configuration, reload=self._postfix.reload, clock=time.monotonic
         )
-        self._ports = Ports(0, frozenset())
+        self._port_reader, self._ports = PortReader(PORTS), Ports(0, frozenset())
         self._memory = Memory()
         self._scan = QueueScan(RelayStatus(relay=relay).queue)
         self._scan_due_s = 0.0
@@ -309,7 +309,7 @@ class Agent:
 
     async def _observe(self) -> Observation:
         now_s = time.monotonic()
-        self._ports = read_ports(PORTS)
+        self._ports = self._port_reader.read()
         if self._ports.sessions:
             self._noisy_s = now_s
         freezing = self._stage is Stage.FREEZING

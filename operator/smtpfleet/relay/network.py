@@ -5,6 +5,7 @@ has accepted yet counts as well.
 """
 
 import ipaddress
+import logging
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from smtpfleet.relay import sockdiag
+
+logger = logging.getLogger(__name__)
 
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 _TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
@@ -30,13 +33,36 @@ class Ports:
     listening: frozenset[int]
 
 
-def read_ports(ports: Iterable[int]) -> Ports:
-    """Sessions and listeners on these local ports."""
+class PortReader:
+    """Sessions and listeners on some local ports, again and again.
+
+    By netlink; where the kernel or a sandbox has none, from /proc from then on: to ask again each time may make the
+    kernel look for a module each time.
+    """
+
+    def __init__(self, ports: Iterable[int]) -> None:
+        self._ports = frozenset(ports)
+        self._by_netlink = True
+
+    def read(self) -> Ports:
+        """What there is now."""
+        if self._by_netlink:
+            try:
+                return read_sockets(self._ports)
+            except OSError as error:
+                self._by_netlink = False
+                logger.warning("sessions are read from /proc", extra={"reason": str(error)})
+        return read_tables(self._ports)
+
+
+def read_sockets(ports: Iterable[int]) -> Ports:
+    """What there is, by netlink.
+
+    Raises:
+        OSError: the kernel has no sock_diag, or does not let us ask.
+    """
     states = {_LISTEN, *_IN_SESSION}
-    try:
-        return count((one for family in _FAMILIES for one in sockdiag.tcp_sockets(family, states)), ports)
-    except OSError:  # sandboxes of containers have no sock_diag, but this
-        return read_tables(ports)
+    return count((one for family in _FAMILIES for one in sockdiag.tcp_sockets(family, states)), ports)
 
 
 def read_tables(ports: Iterable[int]) -> Ports:

@@ -1,18 +1,22 @@
 """Sessions and listeners, from the kernel's tables."""
 
+import errno
 import ipaddress
 import socket
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from smtpfleet.relay import network, sockdiag
-from smtpfleet.relay.network import Ports, count, parse, protocols, read_ports
+from smtpfleet.relay import sockdiag
+from smtpfleet.relay.network import PortReader, Ports, count, parse, protocols, read_sockets, read_tables
+from smtpfleet.relay.sockdiag import messages
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 REST = "00000000:00000000 00:00000000 00000000     0        0 1"
 PORTS = frozenset({2525, 2587})
+NLMSG_ERROR, NLMSG_DONE = 2, 3
 LISTEN, ESTABLISHED, SYN_RECV, CLOSE_WAIT = 0x0A, 0x01, 0x03, 0x08
 
 
@@ -40,36 +44,66 @@ def test_a_table_of_proc_is_understood_for_both_families() -> None:
     assert parse(HEADER + line + line6) == [(ESTABLISHED, 2525), (LISTEN, 2587)]
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-@pytest.mark.parametrize("by_netlink", [True, False])
-def test_the_kernel_tells_of_both_families_one_way_or_the_other(
-    address: str, by_netlink: bool, monkeypatch: pytest.MonkeyPatch
+def _loopback(family: socket.AddressFamily) -> str:
+    address = "::1" if family == socket.AF_INET6 else "127.0.0.1"
+    try:
+        socket.create_server((address, 0), family=family).close()
+    except OSError as error:
+        pytest.skip(f"this machine has no {address}: {error}")
+    return address
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+@pytest.mark.parametrize("read", [read_sockets, read_tables])
+def test_the_kernel_tells_of_both_families_one_way_and_the_other(
+    family: socket.AddressFamily, read: Callable[[list[int]], Ports]
 ) -> None:
-    def refused(*_: object) -> Iterator[tuple[int, int]]:
-        raise PermissionError
-
-    def unread(_: str) -> list[tuple[int, int]]:
-        raise AssertionError("the dear way was taken though the other one is there")
-
-    monkeypatch.setattr(*((network, "parse", unread) if by_netlink else (sockdiag, "tcp_sockets", refused)))
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    address = _loopback(family)
     with socket.create_server((address, 0), family=family) as server:
         port = server.getsockname()[1]
         with socket.create_connection((address, port)):
-            assert read_ports([port]) == Ports(1, frozenset({port}))  # nobody has accepted it yet
-    assert read_ports([port]) == Ports(0, frozenset())
+            assert read([port]) == Ports(1, frozenset({port}))  # nobody has accepted it yet
+    assert read([port]) == Ports(0, frozenset())
 
 
-def test_more_sockets_than_one_answer_holds_are_all_told() -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=1000) as server, ExitStack() as clients:
+def test_where_there_is_no_netlink_proc_is_read_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refused(family: int, _: object) -> Iterator[tuple[int, int]]:
+        asked.append(family)
+        raise FileNotFoundError
+
+    monkeypatch.setattr(sockdiag, "tcp_sockets", refused)
+    with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        for _ in range(500):
+        reader = PortReader([port])
+        assert [reader.read(), reader.read()] == [Ports(0, frozenset({port}))] * 2
+    assert asked == [socket.AF_INET]
+
+
+def test_answers_of_several_datagrams_are_told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    datagrams = []
+
+    def counted(data: bytes) -> tuple[list[tuple[int, int]], bool]:
+        datagrams.append(data)
+        return messages(data)
+
+    monkeypatch.setattr(sockdiag, "messages", counted)
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as server, ExitStack() as clients:
+        port = server.getsockname()[1]
+        for _ in range(200):
             clients.enter_context(socket.create_connection(("127.0.0.1", port)))
-        assert read_ports([port]) == Ports(500, frozenset({port}))
+        assert PortReader([port]).read() == Ports(200, frozenset({port}))
+    assert len(datagrams) > 4  # of each family the sockets at once, and the end, were four
 
 
-def test_a_question_that_the_kernel_refuses_is_an_error() -> None:
-    with pytest.raises(FileNotFoundError):  # ENOENT: nobody there knows of such sockets
+@pytest.mark.parametrize("kind", [NLMSG_ERROR, NLMSG_DONE])
+def test_a_question_that_the_kernel_cannot_answer_is_an_error_wherever_it_says_so(kind: int) -> None:
+    """The kernel tells of a family that it does not know at once, and of a protocol at the end of its answer."""
+    with pytest.raises(FileNotFoundError):
+        messages(struct.pack("=IHHIIi", 20, kind, 0, 0, 0, -errno.ENOENT))
+    assert messages(struct.pack("=IHHIIi", 20, NLMSG_DONE, 0, 0, 0, 0)) == ([], True)
+    with pytest.raises(FileNotFoundError):
         list(sockdiag.tcp_sockets(socket.AF_APPLETALK, {LISTEN}))
 
 
