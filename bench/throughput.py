@@ -2,6 +2,9 @@
 
 The direct clients choose a relay in turn and send the PROXY header that the balancer would send. Relays, balancers and
 clients share the machine, so only the ratio of neighbouring runs means anything.
+
+What was accepted may wait while more is accepted: where intake gets more of the processor, deliveries get less. So how
+long it takes until all of a run has arrived is measured as well.
 """
 
 import sys
@@ -27,6 +30,8 @@ class Way:
     name: str
     flags: tuple[str, ...]
     accepted_per_s: list[float] = field(default_factory=list)
+    delivered_per_s: list[float] = field(default_factory=list)
+    """Messages of a run by the time from its beginning to its last arrival."""
     errors: int = 0
 
 
@@ -57,17 +62,24 @@ def alternate(stage: Stage, both: Sequence[Way], *, runs: int) -> list[Attempt]:
     for number in range(runs):
         for way in both:
             done = _closed_loop(stage, way)
-            span = max(a.end for a in done) - min(a.start for a in done)
+            begin, end = min(a.start for a in done), max(a.end for a in done)
             taken = sum(a.acknowledged for a in done)
-            way.accepted_per_s.append(taken / span)
-            way.errors += len(done) - taken
             attempts.extend(done)
-            stage.wait_drained(attempts, timeout_s=300)
+            last = max(arrival.time for arrival in stage.wait_drained(attempts, timeout_s=300))
+            way.accepted_per_s.append(taken / (end - begin))
+            way.delivered_per_s.append(taken / (last - begin))
+            way.errors += len(done) - taken
             print(
-                f"  run {number + 1}/{runs} {way.name}: {taken / span:.0f}/s, {len(done) - taken} errors",
+                f"  run {number + 1}/{runs} {way.name}: {way.accepted_per_s[-1]:.0f}/s accepted,"
+                f" {way.delivered_per_s[-1]:.0f}/s until all had arrived, {len(done) - taken} errors",
                 flush=True,
             )
     return attempts
+
+
+def ratios(ones: Sequence[float], others: Sequence[float]) -> tuple[float, ...]:
+    """Of runs that were neighbours."""
+    return tuple(one / other for one, other in zip(ones, others, strict=True))
 
 
 def _closed_loop(stage: Stage, way: Way) -> list[Attempt]:
