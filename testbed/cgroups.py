@@ -13,6 +13,12 @@ from pathlib import Path
 from testbed.errors import TestbedError
 
 _EMPTY_WITHIN_S = 10.0
+_OWN = "machine"
+"""What a machine runs itself, beside the groups of its containers."""
+_OWN_SHARES = "204"
+"""As much processor time as two containers that ask for 100m. The kubelet makes a group here for each container, but
+none for all pods, which would have the weight of all processors. By default one busy thread of a daemon gets ten times
+as much as a relay with all its processes, and twenty times as much as a HAProxy. (In version 2 it still does.)"""
 _CPUSET = ("cpuset.cpus", "cpuset.mems")
 
 
@@ -37,7 +43,8 @@ def hierarchies(mounts: str | None = None) -> list[Hierarchy]:
 class Groups:
     """A control group's directories in all hierarchies, and those below them where its own processes must be.
 
-    In version 2 a group that passes controllers on to containers cannot hold processes itself.
+    In version 2 a group that passes controllers on to containers cannot hold processes itself; in version 1 they would
+    compete with containers one by one.
     """
 
     roots: tuple[Path, ...]
@@ -54,8 +61,13 @@ def make(path: str) -> Groups:
     for hierarchy in hierarchies():
         roots.append(_make_in(hierarchy, Path(path).relative_to("/")))
         if hierarchy.unified:
-            leaves.append(roots[-1] / "machine")
+            # Not as the others: a group that has passed controllers on takes no process any more.
+            leaves.append(roots[-1] / _OWN)
             leaves[-1].mkdir()
+        else:
+            leaves.append(_make_in(hierarchy, Path(path).relative_to("/") / _OWN))
+            if (shares := leaves[-1] / "cpu.shares").exists():
+                shares.write_text(_OWN_SHARES)
     return Groups(tuple(roots), tuple(leaves))
 
 
