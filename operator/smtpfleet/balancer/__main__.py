@@ -30,10 +30,9 @@ def main() -> int:
 
 
 def _run() -> None:
-    # HAProxy waits for the other command, which should not wait for this one's libraries.
-    import asyncio  # noqa: PLC0415
+    import asyncio  # noqa: PLC0415 - HAProxy waits for `render`, which needs neither of them
 
-    from smtpfleet.balancer.running import run  # noqa: PLC0415
+    from smtpfleet.balancer.running import run  # noqa: PLC0415 - loads all libraries of the agent
 
     asyncio.run(run(read_settings(os.environ)))
 

@@ -9,7 +9,7 @@ _CERTIFICATES = "SSL_CERT_FILE"
 _before = os.environ.get(_CERTIFICATES)
 os.environ[_CERTIFICATES] = os.devnull
 try:
-    import aiohttp as _  # noqa: F401
+    import aiohttp as _  # noqa: F401 - it is to be loaded now, and used by others
 finally:
     del os.environ[_CERTIFICATES]
     if _before is not None:

@@ -156,26 +156,21 @@ async def test_a_certificate_that_has_expired_is_bad_news_at_once() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_certificate_that_expires_while_it_is_served_is_news_then() -> None:
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(timedelta(seconds=63), timedelta(seconds=63), id="expires while it is served"),
+        pytest.param(timedelta(days=3), timedelta(days=300), id="is another one"),
+    ],
+)
+async def test_a_certificate_that_is_not_what_it_was_is_news(before: timedelta, after: timedelta) -> None:
     fleet = Fleet()
-    fleet.says["outbound-relay-1"] = replace(GOOD, not_after=NOON + timedelta(seconds=63))
+    fleet.says["outbound-relay-1"] = replace(GOOD, not_after=NOON + before)
     async with running(fleet):
         fleet.look()
         await asyncio.sleep(61)
         fleet.nudges.clear()
-        await asyncio.sleep(60)
-        assert fleet.nudges == [65.0, 70.0, 75.0]
-
-
-@pytest.mark.looptime
-async def test_another_certificate_is_news() -> None:
-    fleet = Fleet()
-    fleet.says["outbound-relay-1"] = replace(GOOD, not_after=NOON + timedelta(days=3))
-    async with running(fleet):
-        fleet.look()
-        await asyncio.sleep(61)
-        fleet.nudges.clear()
-        fleet.says["outbound-relay-1"] = replace(GOOD, not_after=NOON + timedelta(days=300))
+        fleet.says["outbound-relay-1"] = replace(GOOD, not_after=NOON + after)
         await asyncio.sleep(60)
         assert fleet.nudges == [65.0, 70.0, 75.0]
 

@@ -17,6 +17,7 @@ print(os.environ.get("SSL_CERT_FILE"), len(ssl.create_default_context().get_ca_c
 _SYSTEM = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
+# Where the system has no authorities, none can be loaded by mistake.
 @pytest.mark.skipif(not _SYSTEM.exists(), reason=f"this machine has no {_SYSTEM}")
 @pytest.mark.parametrize("module", ["smtpfleet.relay.__main__", "smtpfleet.balancer.running"])
 @pytest.mark.parametrize("told", [None, str(_SYSTEM)])
