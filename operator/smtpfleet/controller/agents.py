@@ -1,5 +1,8 @@
 """Asks agents how they are: all of them, about every five seconds, a bounded number at a time.
 
+Those of a pool in which something changes are asked every second, for one change follows another: a relay that leaves
+goes in several steps, and each waits for what an agent says.
+
 Those of the relays always; those of the balancers where only they know something: whether backups are in use.
 
 Answers are kept in memory; what a decision needs for longer stands in the pool's status. A change that a
@@ -29,9 +32,15 @@ logger = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 5.0
 TIMEOUT_S: Final = 3.0
+CLOSE_S: Final = 1.0
+"""The interval for pools in which something changes."""
+CHANGES_S: Final = 15.0
+"""Something changes in a pool for so long after the last change."""
 _AT_ONCE: Final = 32
 _MOST_PER_SECOND: Final = 100
 """With more than 500 relays, rounds take longer instead of costing more."""
+_MOST_CLOSELY: Final = 50
+"""The same of those that are asked every second."""
 _ANSWER_LIMIT_BYTES: Final = 64 * 1024
 _KEPT_S: Final = 300.0
 _OPEN_S: Final = 60.0
@@ -156,6 +165,8 @@ class Agents:
         self._targets: dict[PoolKey, dict[str, Target]] = {}
         self._answers: dict[tuple[PoolKey, str], _Answer] = {}
         self._silent: set[tuple[PoolKey, str]] = set()
+        self._changes_until: dict[PoolKey, float] = {}
+        self._asking: set[tuple[PoolKey, str]] = set()
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def follow(self, key: PoolKey, targets: Iterable[Target]) -> None:
@@ -165,11 +176,18 @@ class Agents:
         self._targets[key] = wanted
         self._drop_old(key, wanted)
         new = [target for name, target in wanted.items() if before.get(name) != target]
+        if new:
+            self.changes(key)
         await asyncio.gather(*(self._refresh(key, target, tell=False) for target in new))
+
+    def changes(self, key: PoolKey) -> None:
+        """Something was changed in the pool: what follows from it is to be known soon."""
+        self._changes_until[key] = self._clock() + CHANGES_S
 
     def forget(self, key: PoolKey) -> None:
         """The pool is gone."""
         self._targets.pop(key, None)
+        self._changes_until.pop(key, None)
         for answered in [answered for answered in self._answers if answered[0] == key]:
             del self._answers[answered]
         self._silent = {answered for answered in self._silent if answered[0] != key}
@@ -192,14 +210,29 @@ class Agents:
 
     async def run(self) -> None:
         """Ask for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._rounds(group, self._targets.keys, INTERVAL_S, _MOST_PER_SECOND))
+            group.create_task(self._rounds(group, self._changing, CLOSE_S, _MOST_CLOSELY))
+
+    async def _rounds(
+        self,
+        group: asyncio.TaskGroup,
+        pools: Callable[[], Iterable[PoolKey]],
+        least_s: float,
+        most_per_s: int,
+    ) -> None:
+        """Begin to ask all of these pools' agents, again and again; who does not answer keeps nobody waiting."""
         while True:
-            targets = [(key, target) for key, pool in self._targets.items() for target in pool.values()]
-            began, interval_s = self._clock(), max(INTERVAL_S, len(targets) / _MOST_PER_SECOND)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(asyncio.sleep(interval_s))
-                for number, (key, target) in enumerate(targets):
-                    start = began + interval_s * number / len(targets)
-                    group.create_task(self._later(start, key, target))
+            targets = [(key, target) for key in pools() for target in self._targets[key].values()]
+            began, interval_s = self._clock(), max(least_s, len(targets) / most_per_s)
+            for number, (key, target) in enumerate(targets):
+                group.create_task(self._later(began + interval_s * number / len(targets), key, target))
+            await sleep_until(began + interval_s, self._clock)
+
+    def _changing(self) -> list[PoolKey]:
+        now = self._clock()
+        self._changes_until = {key: until for key, until in self._changes_until.items() if now < until}
+        return [key for key in self._changes_until if key in self._targets]
 
     def _drop_old(self, key: PoolKey, wanted: Mapping[str, Target]) -> None:
         """Forget relays that are gone for long; one whose pod is being replaced will be asked again."""
@@ -211,9 +244,12 @@ class Agents:
 
     async def _later(self, start: float, key: PoolKey, target: Target) -> None:
         await sleep_until(start, self._clock)
-        await self._refresh(key, target, tell=True)
+        # Twice at once, the older of two answers could count as the newer.
+        if (key, target.relay) not in self._asking:
+            await self._refresh(key, target, tell=True)
 
     async def _refresh(self, key: PoolKey, target: Target, *, tell: bool) -> None:
+        self._asking.add((key, target.relay))
         try:
             async with self._slots:
                 status = await self._ask(target)
@@ -221,6 +257,8 @@ class Agents:
             logger.debug("an agent is silent", extra={"relay": target.relay, "reason": str(error)})
             self._missed(key, target, tell=tell)
             return
+        finally:
+            self._asking.discard((key, target.relay))
         if self._targets.get(key, {}).get(target.relay) != target:
             return
         before = self._answers.get((key, target.relay))
@@ -233,6 +271,7 @@ class Agents:
         self._answers[key, target.relay] = answer
         self._silent.discard((key, target.relay))
         if tell and (before is None or before.news != answer.news):
+            self.changes(key)
             self._changed(key, True)
         elif tell and before and before.numbers != answer.numbers:
             self._changed(key, False)

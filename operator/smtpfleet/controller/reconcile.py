@@ -216,6 +216,8 @@ class Reconciler:
         await carrier.remove(planned.removal, planned.remnants)
         await carrier.restart(planned.remedies.restart)
         self._metrics.writes.inc(carrier.outcome.writes)
+        if carrier.outcome.writes:
+            self._agents.changes((pool.namespace, pool.name))
         return carrier.outcome
 
     async def _add_unlisted_secrets(self, pool: Pool, live: Live) -> None:

@@ -18,7 +18,7 @@ from smtpfleet.api.agent_status import (
     QueueCounts,
     RelayStatus,
 )
-from smtpfleet.controller.agents import AgentError, Agents, HttpAsker, Status, Target, open_session
+from smtpfleet.controller.agents import CHANGES_S, AgentError, Agents, HttpAsker, Status, Target, open_session
 
 KEY = ("mail", "outbound")
 ONE, TWO = Target("r0", "uid-0", "10.0.0.1"), Target("r1", "uid-1", "10.0.0.2")
@@ -31,10 +31,12 @@ class Fleet:
         self.says: dict[str, Status] = {name: RelayStatus(relay=name) for name in names}
         self.asked: list[tuple[float, str]] = []
         self.told: list[tuple[float, bool]] = []
+        self.takes_s: dict[str, float] = {}
         self.agents = Agents(self._ask, changed=self._changed, clock=asyncio.get_running_loop().time)
 
     async def _ask(self, target: Target) -> Status:
         self.asked.append((self._now(), target.relay))
+        await asyncio.sleep(self.takes_s.get(target.relay, 0.0))
         if target.relay not in self.says:
             raise AgentError("silent")
         return self.says[target.relay]
@@ -71,10 +73,43 @@ async def test_a_new_relay_is_asked_before_a_decision_is_made_and_that_is_no_new
 async def test_everybody_is_asked_every_five_seconds_spread_over_the_round() -> None:
     fleet = Fleet("r0", "r1")
     await fleet.agents.follow(KEY, [ONE, TWO])
+    await asyncio.sleep(CHANGES_S)  # nothing changes any more
     fleet.asked.clear()
     async with asking(fleet):
         await asyncio.sleep(9.9)
-    assert fleet.asked == [(0.0, "r0"), (2.5, "r1"), (5.0, "r0"), (7.5, "r1")]
+    assert fleet.asked == [(15.0, "r0"), (17.5, "r1"), (20.0, "r0"), (22.5, "r1")]
+
+
+CLOSELY = [*range(1, 16), 20]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("change", ["another pod", "the operator's own", "an agent's news"])
+async def test_a_pool_in_which_something_changes_is_asked_every_second_for_a_while(change: str) -> None:
+    fleet = Fleet("r0")
+    await fleet.agents.follow(KEY, [ONE])
+    async with asking(fleet):
+        await asyncio.sleep(20)
+        if change == "another pod":
+            await fleet.agents.follow(KEY, [Target("r0", "uid-9", "10.0.0.9")])
+        elif change == "the operator's own":
+            fleet.agents.changes(KEY)
+        else:
+            fleet.says["r0"] = RelayStatus(relay="r0", intake=Intake.CLOSED)
+        await asyncio.sleep(22)
+    assert sorted({round(moment - 20) for moment, _ in fleet.asked if moment > 20}) == CLOSELY
+
+
+@pytest.mark.looptime
+async def test_no_agent_is_asked_again_before_it_has_answered_and_it_keeps_no_other_waiting() -> None:
+    fleet = Fleet("r0", "r1")
+    await fleet.agents.follow(KEY, [ONE, TWO])
+    fleet.takes_s["r0"] = 2.75
+    fleet.asked.clear()
+    async with asking(fleet):
+        await asyncio.sleep(9.9)
+    assert [moment for moment, relay in fleet.asked if relay == "r0"] == [0.0, 3.0, 6.0, 9.0]
+    assert {round(moment + 0.5) for moment, relay in fleet.asked if relay == "r1"} == set(range(1, 11))
 
 
 @pytest.mark.looptime
@@ -127,17 +162,17 @@ async def test_a_closed_intake_is_told_at_once_and_a_number_as_a_number() -> Non
     async with asking(fleet):
         await asyncio.sleep(1)
         fleet.says["r0"] = RelayStatus(relay="r0", queue=QueueCounts(active=5))
-        await asyncio.sleep(5)
-        assert fleet.told == [(5.0, False)]
+        await asyncio.sleep(2)
+        assert fleet.told == [(1.0, False)]
         fleet.says["r0"] = RelayStatus(relay="r0", queue=QueueCounts(active=7))
-        await asyncio.sleep(5)
-        assert fleet.told[1:] == [(10.0, False)]
+        await asyncio.sleep(2)
+        assert fleet.told[1:] == [(3.0, False)]
         fleet.says["r0"] = RelayStatus(relay="r0", intake=Intake.CLOSED, queue=QueueCounts(active=7))
-        await asyncio.sleep(5)
-        assert fleet.told[2:] == [(15.0, True)]
+        await asyncio.sleep(2)
+        assert fleet.told[2:] == [(5.0, True)]
         fleet.says["r0"] = RelayStatus(relay="r0", intake=Intake.CLOSED)
-        await asyncio.sleep(5)
-        assert fleet.told[3:] == [(20.0, True)]  # a removal depends on it
+        await asyncio.sleep(2)
+        assert fleet.told[3:] == [(7.0, True)]  # a removal depends on it
         await asyncio.sleep(20)
         assert len(fleet.told) == 4
 
@@ -237,10 +272,10 @@ async def test_a_very_large_fleet_is_asked_more_slowly_and_not_all_at_once() -> 
     await fleet.agents.follow(KEY, targets)
     fleet.asked.clear()
     async with asking(fleet):
-        await asyncio.sleep(9.99)
-        assert len(fleet.asked) <= 1000
-        seconds = [int(moment) for moment, _ in fleet.asked]
-        assert max(map(seconds.count, range(10))) <= 101
+        await asyncio.sleep(39.99)
+    seconds = [int(moment) for moment, _ in fleet.asked]
+    assert max(map(seconds.count, range(15))) <= 152, "something changes"
+    assert max(map(seconds.count, range(20, 40))) <= 101
 
 
 async def _answering(answer: web.Response, *, balancer: bool = False) -> Status:
