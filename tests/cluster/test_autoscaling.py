@@ -22,7 +22,7 @@ SCALING: dict[str, Any] = {
     "minReplicas": 1,
     "maxReplicas": 3,
     "targetDrainTime": "10s",
-    "scaleDown": {"stabilizationWindow": "10s", "period": "1s"},
+    "scaleDown": {"stabilizationWindow": "3s", "period": "1s"},
 }
 SHAPE: dict[str, Any] = {
     "autoscaling": SCALING,

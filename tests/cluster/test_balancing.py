@@ -22,7 +22,7 @@ from scenario.connections import Connection, Plan, addresses, connect, relays_of
 from scenario.conversation import Conversation, hold, line
 from scenario.conversation import Step as Said
 from scenario.kube import Object, wait_until
-from scenario.load import Shape, Step, run
+from scenario.load import Load, Shape
 from scenario.stage import CLUSTER_NETWORKS, Stage
 from tests.cluster.attempts import Answer, Attempt, try_all
 
@@ -294,32 +294,26 @@ def test_backups_carry_the_traffic_while_no_relay_is_there_and_are_left_again(st
     relays = [f"deployment/{relay}" for relay in WEIGHTS]
     scale = ("scale", *relays, "-n", stage.namespace)
     stage.kube.run("annotate", *pool, "smtpfleet.io/paused=true")
-    marks: dict[str, float] = {}
-
-    def stop() -> float:
-        marks["stop"] = time.time()
-        stage.kube.run(*scale, "--replicas=0")
-        return time.time()
-
-    def start() -> float:
-        wait_until(lambda: _available(stage, "BackupsInUse"), timeout_s=30)
-        stage.kube.run("annotate", *pool, "smtpfleet.io/paused-")
-        return time.time()
-
     shape = Shape(
-        target=_target(stage), rate=30, count=600, size_bytes=2048, flags=("--proxy-header", CLIENT)
+        target=_target(stage), rate=30, count=9_000, size_bytes=2048, flags=("--proxy-header", CLIENT)
     )
-    attempts, _ = run(
-        stage.kube,
-        shape,
-        [Step(at_s=2, name="no relay", act=stop), Step(at_s=4, name="relays", act=start)],
-    )
-    stage.wait_ready()
+    load = Load.start(stage.kube, shape)
+    try:
+        load.last(2)
+        stopped = time.time()
+        stage.kube.run(*scale, "--replicas=0")
+        wait_until(lambda: _available(stage, "BackupsInUse"), timeout_s=30)
+        load.last(6)
+        stage.kube.run("annotate", *pool, "smtpfleet.io/paused-")
+        stage.wait_ready()
+        wait_until(lambda: _available(stage, "RelaysAvailable"), timeout_s=30)
+        time.sleep(2)  # of mail by the relays
+    finally:
+        attempts = load.enough()
     arrivals = of_this_run(stage.wait_drained(attempts), [])
     assert check(attempts, arrivals).ok
     errors = [attempt for attempt in attempts if not attempt.acknowledged]
-    assert _seconds(errors) <= 2, [(attempt.start - marks["stop"], attempt.reason) for attempt in errors]
-    wait_until(lambda: _available(stage, "RelaysAvailable"), timeout_s=30)
+    assert _seconds(errors) <= 2, [(attempt.start - stopped, attempt.reason) for attempt in errors]
     assert {c.relay for c in _connect(stage, [CLIENT] * 20)} <= set(WEIGHTS)
 
 

@@ -1,5 +1,6 @@
 """The local cluster does what tests rely on: faults are real and can be undone, and nothing of it outlives it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -28,7 +29,7 @@ def namespace(cluster: ClusterHandle) -> Iterator[ClusterHandle]:
     """The cluster with a namespace for the pods of these tests."""
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     yield cluster
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=120s")
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 @pytest.fixture
@@ -110,9 +111,11 @@ def leftovers(cluster: ClusterHandle) -> list[str]:
     state = str(cluster.identity.state)
     found = [str(path) for path in (cluster.identity.state, cluster.kubeconfig) if path.exists()]
     found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if state in line]
-    found += [str(group) for group in Path("/sys/fs/cgroup").rglob(cluster.identity.cgroup.strip("/"))]
+    group = cluster.identity.cgroup.strip("/")
+    # Not at any depth: groups of the other clusters come and go meanwhile.
+    found += [str(path) for pattern in (group, f"*/{group}") for path in Path("/sys/fs/cgroup").glob(pattern)]
     for process in Path("/proc").glob("[0-9]*"):
-        if os.path.exists(process / "cmdline"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             argv = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
             found += [f"{process.name}: {' '.join(argv)}"] if any(state in word for word in argv) else []
     losetup = subprocess.run(
