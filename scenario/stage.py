@@ -71,15 +71,8 @@ class Stage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove the namespace, which nobody waits for.
-
-        Pods go first, without their time to leave: a namespace that still has pods is looked at again only after half
-        of their grace period.
-        """
-        server = self.kube.server
-        for word, grace_s in (("smtppools", None), ("deployments", None), ("pods", 1)):
-            server.delete(word, "", namespace=self.namespace, grace_s=grace_s)
-        server.delete("namespace", self.namespace)
+        """Remove the namespace, which nobody waits for."""
+        self.kube.remove_namespace(self.namespace)
 
     def _earlier_is_gone(self) -> str:
         try:

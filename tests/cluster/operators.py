@@ -123,7 +123,7 @@ def space(kube: Kube, namespace: str) -> Iterator[Space]:
     try:
         yield Space(kube, namespace)
     finally:
-        kube.server.delete("namespace", namespace)
+        kube.remove_namespace(namespace)
 
 
 @contextmanager
