@@ -97,7 +97,7 @@ def test_a_pool_grows_for_its_own_backlog_and_not_for_a_receivers(stage: Stage) 
 
 def _flushed(stage: Stage, pool: str) -> str:
     """Empty once nothing waits: a delivery that was under way keeps its message from a flush."""
-    for pod in stage.pods("relay", pool):
+    for pod in filter(lambda pod: pod.ready, stage.pods("relay", pool)):
         stage.kube.run("exec", "-n", stage.namespace, pod.name, "--", "postqueue", "-f")
     return f"{queued} messages are queued" if (queued := stage.queued(pool)) else ""
 

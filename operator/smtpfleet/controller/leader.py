@@ -84,7 +84,7 @@ class Leader:
                     group.create_task(watches.run())
                     group.create_task(agents.run())
                     group.create_task(probes.run())
-                    group.create_task(self._keep_finding_pools())
+                    group.create_task(self._keep_finding_pools(watches))
             finally:
                 self._metrics.forget_all(self.queue.known())
 
@@ -149,17 +149,21 @@ class Leader:
         await self._find_pools()
         self.ledger.restart()
 
-    async def _keep_finding_pools(self) -> None:
+    async def _keep_finding_pools(self, watches: Watches) -> None:
         while True:
             await asyncio.sleep(self._settings.resync_s / 2)
-            await self._find_pools()
+            if not await self._find_pools():
+                # The API server may let a watch on the definition that was deleted go on for minutes, in silence.
+                watches.restart()
 
-    async def _find_pools(self) -> None:
-        """List all pools, as often as it takes."""
+    async def _find_pools(self) -> bool:
+        """List all pools, as often as it takes; returns whether their definition was there all the time."""
+        was_there = True
         while True:
             try:
                 pools = await self._cluster.list(POOL, self._settings.watch_namespace, {})
             except NotFoundError:
+                was_there = False
                 logger.warning(
                     "the cluster does not know SmtpPool: its definition (crds/) is to be installed"
                 )
@@ -174,3 +178,4 @@ class Leader:
             self.ledger.listed((POOL.kind, *key), [pool])
             if key not in known:
                 self.queue.nudge(key)
+        return was_there

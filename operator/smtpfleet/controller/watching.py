@@ -61,12 +61,18 @@ class Watches:
         starting: Callable[[], Awaitable[None]],
     ) -> None:
         self._login, self._namespace, self._seen, self._starting = login, namespace, seen, starting
+        self._session: _Session | None = None
+
+    def restart(self) -> None:
+        """Start all watches anew, if they run: what they say is true of something that is no more."""
+        if self._session is not None:
+            self._session.give_up()
 
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
             await self._starting()
-            session = _Session(
+            session = self._session = _Session(
                 namespace=self._namespace,
                 login=self._login,
                 seen=self._seen,
@@ -75,6 +81,7 @@ class Watches:
             try:
                 await session.run()
             finally:
+                self._session = None
                 await session.stop()
             await asyncio.sleep(_RESTART_S)
 
@@ -99,9 +106,13 @@ class _Session:
         self._thread = threading.Thread(target=self._live, name="watches", daemon=True)
 
     async def run(self) -> None:
-        """Start, and return when kopf has ended by itself."""
+        """Start, and return when kopf has ended by itself, or is to end."""
         self._thread.start()
         await self._ended.wait()
+
+    def give_up(self) -> None:
+        """Let :meth:`run` return."""
+        self._ended.set()
 
     async def stop(self) -> None:
         """End it if it has not ended, and wait for that, but not for ever."""
