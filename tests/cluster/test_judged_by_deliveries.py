@@ -34,7 +34,7 @@ def test_a_receiver_that_refuses_all_is_told_of_and_one_relay_that_it_refuses_al
         found = relays.condition(stage, "DeliveryReady")
         return "" if found["reason"] == "ReceiversFail" else f"{found}"
 
-    with relays.under_load(stage, [], seconds=20, rate=rate):
+    with relays.under_load(stage, [], seconds=10, rate=rate):
         stage.sink_mode(mode="tempfail")
         try:
             wait_until(receivers_fail, timeout_s=75)

@@ -182,7 +182,7 @@ def test_a_banner_that_takes_two_seconds_lowers_the_weight_and_ejects_nobody(
 ) -> None:
     wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=60)
     victim = sorted(relays.entries(stage))[0]
-    with relays.under_load(stage, earlier, seconds=20, rate=rate):
+    with relays.under_load(stage, earlier, seconds=12, rate=rate):
         try:
             relays.execute(stage, victim, "postconf", "-e", "smtpd_client_restrictions=sleep 2")
             relays.execute(stage, victim, "postfix", "reload")
