@@ -208,7 +208,7 @@ def _waits(stage: Stage, relay: str) -> str:
 def test_a_relay_that_stays_bad_is_restarted_and_then_replaced_and_its_queue_handed_over(
     stage: Stage, earlier: list[Attempt], rate: int
 ) -> None:
-    stage.apply_pool(**(SPEC | {"health": relays.HEALTH | {"replaceAfter": "10s"}}))
+    stage.apply_pool(**(SPEC | {"health": relays.HEALTH | {"replaceAfter": "15s"}}))
     wait_until(lambda: relays.all_are(stage, "Serving", "ProbesPassed"), timeout_s=120)
     victim = sorted(relays.entries(stage))[1]
     pod = next(pod for pod in stage.pods("relay") if pod.relay == victim)

@@ -1,7 +1,7 @@
 """Asks agents how they are: all of them, about every five seconds, a bounded number at a time.
 
-Those of a pool in which something changes are asked every second, for one change follows another: a relay that leaves
-goes in several steps, and each waits for what an agent says.
+Those of a pool in which something changes are asked every second, up to fifty of them, for one change follows another:
+a relay that leaves goes in several steps, and each waits for what an agent says.
 
 Those of the relays always; those of the balancers where only they know something: whether backups are in use.
 
@@ -40,7 +40,7 @@ _AT_ONCE: Final = 32
 _MOST_PER_SECOND: Final = 100
 """With more than 500 relays, rounds take longer instead of costing more."""
 _MOST_CLOSELY: Final = 50
-"""The same of those that are asked every second."""
+"""So many are asked every second as well; pools beyond them wait for their turn in the ordinary round."""
 _ANSWER_LIMIT_BYTES: Final = 64 * 1024
 _KEPT_S: Final = 300.0
 _OPEN_S: Final = 60.0
@@ -89,6 +89,7 @@ class Asker(Protocol):
 class _Answer:
     status: Status
     pod_uid: str
+    asked_at: float
     at: float
     news: Mapping[str, object]
     numbers: tuple[int, int]
@@ -166,7 +167,7 @@ class Agents:
         self._answers: dict[tuple[PoolKey, str], _Answer] = {}
         self._silent: set[tuple[PoolKey, str]] = set()
         self._changes_until: dict[PoolKey, float] = {}
-        self._asking: set[tuple[PoolKey, str]] = set()
+        self._asking: set[tuple[PoolKey, Target]] = set()
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def follow(self, key: PoolKey, targets: Iterable[Target]) -> None:
@@ -211,28 +212,30 @@ class Agents:
     async def run(self) -> None:
         """Ask for ever."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._rounds(group, self._targets.keys, INTERVAL_S, _MOST_PER_SECOND))
-            group.create_task(self._rounds(group, self._changing, CLOSE_S, _MOST_CLOSELY))
+            group.create_task(self._rounds(group, self._targets.keys, INTERVAL_S))
+            group.create_task(self._rounds(group, self._changing, CLOSE_S))
 
     async def _rounds(
-        self,
-        group: asyncio.TaskGroup,
-        pools: Callable[[], Iterable[PoolKey]],
-        least_s: float,
-        most_per_s: int,
+        self, group: asyncio.TaskGroup, pools: Callable[[], Iterable[PoolKey]], least_s: float
     ) -> None:
-        """Begin to ask all of these pools' agents, again and again; who does not answer keeps nobody waiting."""
+        """Begin to ask all of these pools' agents, again and again, whether the last round's have answered or not."""
         while True:
             targets = [(key, target) for key in pools() for target in self._targets[key].values()]
-            began, interval_s = self._clock(), max(least_s, len(targets) / most_per_s)
+            began, interval_s = self._clock(), max(least_s, len(targets) / _MOST_PER_SECOND)
             for number, (key, target) in enumerate(targets):
                 group.create_task(self._later(began + interval_s * number / len(targets), key, target))
             await sleep_until(began + interval_s, self._clock)
 
     def _changing(self) -> list[PoolKey]:
-        now = self._clock()
+        """The pools in which something changes, as many as may be asked closely; the longest known first."""
+        now, left, chosen = self._clock(), _MOST_CLOSELY, []
         self._changes_until = {key: until for key, until in self._changes_until.items() if now < until}
-        return [key for key in self._changes_until if key in self._targets]
+        for key in self._changes_until:
+            count = len(self._targets.get(key, ()))
+            if 0 < count <= left:
+                left -= count
+                chosen.append(key)
+        return chosen
 
     def _drop_old(self, key: PoolKey, wanted: Mapping[str, Target]) -> None:
         """Forget relays that are gone for long; one whose pod is being replaced will be asked again."""
@@ -244,12 +247,13 @@ class Agents:
 
     async def _later(self, start: float, key: PoolKey, target: Target) -> None:
         await sleep_until(start, self._clock)
-        # Twice at once, the older of two answers could count as the newer.
-        if (key, target.relay) not in self._asking:
+        is_meant = self._targets.get(key, {}).get(target.relay) == target
+        if is_meant and (key, target) not in self._asking:
             await self._refresh(key, target, tell=True)
 
     async def _refresh(self, key: PoolKey, target: Target, *, tell: bool) -> None:
-        self._asking.add((key, target.relay))
+        self._asking.add((key, target))
+        asked_at = self._clock()
         try:
             async with self._slots:
                 status = await self._ask(target)
@@ -258,16 +262,20 @@ class Agents:
             self._missed(key, target, tell=tell)
             return
         finally:
-            self._asking.discard((key, target.relay))
+            self._asking.discard((key, target))
         if self._targets.get(key, {}).get(target.relay) != target:
             return
         before = self._answers.get((key, target.relay))
+        if before is not None and before.asked_at > asked_at:
+            return
         now, history = self._clock(), before.history if before else History()
         load: Load | None = None
         if isinstance(status, RelayStatus):
             history.heard(status, pod_uid=target.pod_uid, at_s=now)
             load = history.load(status)
-        answer = _Answer(status, target.pod_uid, now, _news(status), _numbers(status), history, load)
+        answer = _Answer(
+            status, target.pod_uid, asked_at, now, _news(status), _numbers(status), history, load
+        )
         self._answers[key, target.relay] = answer
         self._silent.discard((key, target.relay))
         if tell and (before is None or before.news != answer.news):

@@ -1,14 +1,14 @@
 """What relays' agents said lately, put together: how much mail comes, leaves, and what it waits for.
 
-Kept in memory: an operator that has just started knows a relay's load after its second answer, and until then decides
-nothing by it.
+Kept in memory: an operator that has just started knows a relay's load after the answers of four seconds, and until then
+decides nothing by it.
 """
 
 from collections import Counter, deque
 from typing import Final
 
 from smtpfleet.api.agent_status import DeferralReason, Deliveries, RelayStatus
-from smtpfleet.domain.load import MINUTE_S, Load, Sample, flow
+from smtpfleet.domain.load import LEAST_S, MINUTE_S, Load, Sample, flow
 
 _OWN: Final = DeferralReason.OTHER
 """What no receiver is behind, such as a delivery program of the relay that has no process left."""
@@ -34,6 +34,8 @@ class History:
         if pod_uid != self._pod_uid or (self._samples and sample.finished < self._samples[-1].finished):
             self._samples.clear()
         self._pod_uid = pod_uid
+        if len(self._samples) > 1 and self._samples[-1].at_s - self._samples[-2].at_s < LEAST_S:
+            self._samples.pop()  # the newest counts, and between two others as much time as one rate takes
         self._samples.append(sample)
         while self._samples[-1].at_s - self._samples[0].at_s > MINUTE_S:
             self._samples.popleft()

@@ -212,12 +212,14 @@ class Reconciler:
             keys=keys,
             logins=_logins(pool, live, certificates(seen.neighbours)),
         )
-        await carrier.bring_about(wanted(pool, planned, live, made))
-        await carrier.remove(planned.removal, planned.remnants)
-        await carrier.restart(planned.remedies.restart)
-        self._metrics.writes.inc(carrier.outcome.writes)
-        if carrier.outcome.writes:
-            self._agents.changes((pool.namespace, pool.name))
+        try:
+            await carrier.bring_about(wanted(pool, planned, live, made))
+            await carrier.remove(planned.removal, planned.remnants)
+            await carrier.restart(planned.remedies.restart)
+        finally:
+            self._metrics.writes.inc(carrier.outcome.writes)
+            if carrier.outcome.writes:
+                self._agents.changes((pool.namespace, pool.name))
         return carrier.outcome
 
     async def _add_unlisted_secrets(self, pool: Pool, live: Live) -> None:

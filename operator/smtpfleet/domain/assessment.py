@@ -37,7 +37,7 @@ from smtpfleet.domain.standings import standing_of
 SIBLINGS_WAIT_S: Final = 1.0
 """A sibling's probe is under way: look again after this time."""
 COMPARED_AGAIN_S: Final = 5.0
-"""A relay that a comparison may tell something of is compared again after this time: as often as agents are asked."""
+"""One that a comparison may tell something of is compared again after this time, as often as all agents are asked."""
 _STALE_ROUNDS: Final = 3
 """Probes that are older than so many intervals, and a timeout, say nothing any more."""
 

@@ -5,16 +5,19 @@ from dataclasses import replace
 import pytest
 
 from smtpfleet.api import names
+from smtpfleet.api.names import PoolKey
 from smtpfleet.api.reasons import Reason
 from smtpfleet.cluster.kinds import CHILDREN
+from smtpfleet.controller.agents import Agents
 from smtpfleet.controller.carryout import Carrier
 from smtpfleet.controller.wanted import Wanted
 from smtpfleet.domain.plan import Removal
 from smtpfleet.resources import relay
-from tests.unit.controller.cycles import cycle
+from tests.unit.controller.cycles import KEY, cycle
 from tests.unit.controller.objects import POOL, claim, deployment, service, stored
 from tests.unit.controller.server import Server
 
+SPEC = {"submission": {"trustedNetworks": ["10.0.0.0/8"]}}
 REMOVAL = Removal(name="outbound-relay-0", why="its queue is empty", claim=True, deployment=True)
 
 
@@ -59,6 +62,23 @@ async def test_a_long_cycle_says_that_it_goes_on_between_any_two_calls_but_the_l
     await cycle(server)
     assert len(server.calls) > 100
     assert server.most_unsigned == len(["get SmtpPool", *CHILDREN])
+
+
+@pytest.mark.parametrize("refused", ["", "apply Service"])
+async def test_after_a_write_agents_are_asked_closely_whatever_becomes_of_the_rest(
+    refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes: list[PoolKey] = []
+    monkeypatch.setattr(Agents, "changes", lambda _, key: changes.append(key))
+    await cycle(Server(stored() | {"spec": SPEC}, refused=frozenset({refused})))
+    assert set(changes) == {KEY}
+
+
+async def test_a_cycle_that_may_write_nothing_is_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes: list[PoolKey] = []
+    monkeypatch.setattr(Agents, "changes", lambda _, key: changes.append(key))
+    await cycle(Server(stored(annotations={"smtpfleet.io/paused": "true"}) | {"spec": SPEC}))
+    assert changes == []
 
 
 @pytest.mark.parametrize("rewritten", [False, True], ids=["put right", "rewritten again"])

@@ -83,3 +83,21 @@ def test_only_a_minute_is_kept() -> None:
     load = history.load(_status(990))
     assert load is not None
     assert (load.taken, load.seconds) == (120, 60)
+
+
+def test_answers_that_follow_each_other_closely_say_what_those_far_apart_would() -> None:
+    """A queue that is empty for a moment between two answers makes a relay no less busy."""
+    full, empty = QueueCounts(active=9), QueueCounts()
+    last = _status(200, queue=full)
+    far = _heard((0, _status(0, queue=full)), (5, _status(50, queue=full)), (10, last)).load(last)
+    close = _heard(
+        (0, _status(0, queue=full)),
+        (1, _status(10, queue=full)),
+        (4.5, _status(45, queue=full)),
+        (6, _status(120, queue=empty)),
+        (7, _status(150, queue=full)),
+        (10, last),
+    ).load(last)
+    assert far is not None
+    assert close is not None
+    assert (close.per_s, close.busy, close.taken) == (far.per_s, far.busy, far.taken) == (20.0, True, 200)

@@ -1,4 +1,4 @@
-"""The watches' settings: nothing is written by kopf, and only what is ours is watched."""
+"""The watches: nothing is written by kopf, only what is ours is watched, and they start anew when they are to."""
 
 import asyncio
 from unittest.mock import Mock
@@ -114,7 +114,7 @@ async def test_watches_start_anew_when_the_definition_was_missing(missing: int) 
         login=Mock(),
         metrics=Metrics(),
     )
-    watches = Mock()
+    watches = Mock(spec=Watches)
     task = asyncio.create_task(leader._keep_finding_pools(watches))
     await asyncio.sleep(110)
     task.cancel()
