@@ -112,8 +112,8 @@ def leftovers(cluster: ClusterHandle) -> list[str]:
     found = [str(path) for path in (cluster.identity.state, cluster.kubeconfig) if path.exists()]
     found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if state in line]
     group = cluster.identity.cgroup.strip("/")
-    # Not at any depth: groups of the other clusters come and go meanwhile.
-    found += [str(path) for pattern in (group, f"*/{group}") for path in Path("/sys/fs/cgroup").glob(pattern)]
+    # Not by a glob: groups of other clusters go while it looks into them.
+    found += [f"{path}/{group}" for path, below, _ in os.walk("/sys/fs/cgroup") if group in below]
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             argv = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")

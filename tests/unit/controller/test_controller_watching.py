@@ -110,7 +110,7 @@ async def test_watches_start_anew_when_the_definition_was_missing(missing: int) 
     settings = Settings(pod_name="a", pod_namespace="mail", relay_image="r", balancer_image="b", resync_s=120)
     leader = Leader(
         settings=settings,
-        cluster=Definition(missing=missing),  # type: ignore[arg-type]
+        cluster=Definition(missing=missing),  # type: ignore[arg-type]  # of a cluster only lists are needed
         login=Mock(),
         metrics=Metrics(),
     )
